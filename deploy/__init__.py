@@ -1,0 +1,1 @@
+"""What runs where: command line, configuration, pipeline, runner, telemetry."""

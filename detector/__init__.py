@@ -1,0 +1,1 @@
+"""The cheap look at every camera: ViT scores, the gate, and the windows it flags."""

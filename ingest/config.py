@@ -1,0 +1,44 @@
+"""Settings of the cameras and of ingest."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Point = tuple[Unit, Unit]
+
+
+class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[camera]]` table. `url` may hold `${NAME}` or be `file:PATH`-referenced secrets, already resolved here."""
+
+    id: Identifier
+    url: str
+    name: str = ""
+    zones: dict[Identifier, tuple[Point, ...]] = {}
+    """Polygons in 0..1 of the displayed frame."""
+
+    def __post_init__(self) -> None:
+        for zone, points in self.zones.items():
+            if len(points) < 3:
+                raise ValueError(f"zone {zone!r} has {len(points)} points, a polygon needs at least 3")
+
+
+class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[ingest]` table."""
+
+    ring_s: Annotated[float, Meta(ge=10, le=600)] = 60.0
+    ring_mib: Annotated[int, Meta(ge=4, le=4096)] = 96
+    """Bound of one camera's ring in MiB; whole GOPs are evicted, oldest first."""
+    coarse_size: tuple[int, int] = (320, 180)
+    """Coarse frames are reduced to fit this width and height, aspect kept, px."""
+    coarse_interval_s: Annotated[float, Meta(ge=0, le=5)] = 0.8
+    """Key frames closer together than this are not decoded."""
+    fine_step_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.5
+    open_timeout_s: Positive = 5.0
+    read_timeout_s: Positive = 5.0
+    max_pixels: Annotated[int, Meta(ge=1024)] = 8_294_400
+    """Largest frame that is decoded, px (4K UHD)."""
+    backoff_max_s: Positive = 30.0

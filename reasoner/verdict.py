@@ -1,0 +1,99 @@
+"""The reasoner's result for a window: answer, claims, evidence, confidence and decision."""
+
+from typing import Literal
+
+import msgspec
+
+from ingest.clock import Stamp
+from reasoner.boxes import WHOLE, Box
+
+Decision = Literal["confirmed", "needs_review", "rejected"]
+CheckStatus = Literal["supported", "contradicted", "unchecked"]
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One grounded statement of the model, already in source coordinates."""
+
+    text: str
+    """The sentence it stands in, without tags."""
+    object: str
+    boxes: tuple[Box, ...]
+    time_s: float
+    """Seconds from the first fine frame of the window, as the model said it."""
+    time_bound: Literal["explicit", "inferred"] = "explicit"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """The independent look at one piece of evidence."""
+
+    method: str
+    """`change_region` (regions found without the reasoner) or another named method."""
+    status: CheckStatus
+    score: float
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim bound to an exact frame."""
+
+    claim: int
+    """Index into the verdict's claims."""
+    frame: int
+    """Index into the window's fine frames."""
+    frame_sha256: str
+    stamp: Stamp
+    label: str
+    box: Box
+    check: Check
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What turned the components into a probability, and how well it does that on labelled data it never saw."""
+
+    id: str
+    method: Literal["isotonic", "logistic", "none"]
+    ece: float
+    n: int
+    date: str
+
+
+class Confidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Calibrated probability that the rule's question is true, with what it was made of (each 0..1)."""
+
+    p: float
+    interval: tuple[float, float]
+    components: dict[str, float]
+    """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (mean of both)."""
+    calibration: Calibration
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model said it, reproducibly."""
+
+    name: str
+    weights_sha256: str
+    prompt_sha256: str
+    tokens_in: int
+    tokens_out: int
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One window's verdict. `rejected` has no evidence to show; the other decisions have at least one piece."""
+
+    window_id: str
+    decision: Decision
+    reasons: tuple[str, ...]
+    """Why it is not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones` ..."""
+    answer: str
+    """The model's answer without tags."""
+    output: str
+    """The model's whole output, as it came."""
+    claims: tuple[Claim, ...]
+    evidence: tuple[Evidence, ...]
+    confidence: Confidence
+    onset_utc_ns: int
+    end_utc_ns: int | None
+    peak_utc_ns: int
+    view: Box = WHOLE
+    model: ModelRecord
+    reasoned_utc_ns: int
+    """Wall clock when the verdict was reached."""
