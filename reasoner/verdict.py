@@ -62,7 +62,7 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True):
     p: float
     interval: tuple[float, float]
     components: dict[str, float]
-    """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (mean of both)."""
+    """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both)."""
     calibration: Calibration
 
 
@@ -82,7 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     window_id: str
     decision: Decision
     reasons: tuple[str, ...]
-    """Why it is not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones` ..."""
+    """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`."""
     answer: str
     """The model's answer without tags."""
     output: str
