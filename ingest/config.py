@@ -32,7 +32,7 @@ class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ring_s: Annotated[float, Meta(ge=10, le=600)] = 60.0
     ring_mib: Annotated[int, Meta(ge=4, le=4096)] = 96
     """Bound of one camera's ring in MiB; whole GOPs are evicted, oldest first."""
-    coarse_size: tuple[int, int] = (320, 180)
+    coarse_size: tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]] = (640, 360)
     """Coarse frames are reduced to fit this width and height, aspect kept, px."""
     coarse_interval_s: Annotated[float, Meta(ge=0, le=5)] = 0.8
     """Key frames closer together than this are not decoded."""

@@ -1,0 +1,1 @@
+"""The operators' page: alerts with their evidence, live, over HTTP on this machine."""

@@ -1,0 +1,137 @@
+// The words and numbers beside the picture.
+
+import { byId, h, say } from "./build.js";
+import * as evidence from "./evidence.js";
+import { age, clockName, componentName, confidenceWord, fineTime, fullTime, percent, reason, share } from "./format.js";
+import * as shapes from "./shapes.js";
+
+export function title(alert) {
+  byId("priority").replaceChildren(shapes.chip(shapes.priority(alert), `${shapes.priority(alert).word} priority`));
+  byId("decision").replaceChildren(shapes.chip(shapes.decision(alert)));
+  say(byId("headline"), alert.headline);
+  byId("headline").lang = alert.lang ?? "en";
+  const place = alert.camera.place?.name;
+  say(byId("camera"), [alert.camera.name || alert.camera.id, place].filter(Boolean).join(", "));
+  byId("when").dateTime = alert.time.onset;
+  say(byId("when"), fullTime(alert.time.onset, alert.site.tz));
+  byId("age").dataset.since = alert.time.onset;
+  say(byId("age"), age(alert.time.onset));
+  const clock = alert.time.clock;
+  const off = clock.uncertainty_ms;
+  const width = off >= 1000 ? `${(off / 1000).toFixed(1)} s` : `${Math.round(off)} ms`;
+  say(byId("clock"), `± ${width}, ${clockName(clock.source)}`);
+}
+
+export function facts(alert, pick) {
+  confidence(alert);
+  claims(alert, pick);
+  counter(alert);
+  components(alert);
+  review(alert);
+  about(alert);
+}
+
+/** Marks the claims that rest on the piece now shown. */
+export function mark(alert, number) {
+  const piece = evidence.pieces(alert)[number - 1];
+  for (const button of byId("claims").querySelectorAll("button")) {
+    const shown = piece?.claims.some((claim) => claim.id === button.dataset.claim) ?? false;
+    button.setAttribute("aria-pressed", String(shown));
+  }
+}
+
+function confidence(alert) {
+  const { p, interval } = alert.confidence;
+  const threshold = alert.decision.threshold;
+  const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i", { class: "band" }), h("i", { class: "limit" }), h("i", { class: "point" }));
+  bar.querySelector(".band").style.left = percent(interval[0]);
+  bar.querySelector(".band").style.width = percent(interval[1] - interval[0]);
+  bar.querySelector(".limit").style.left = percent(threshold);
+  bar.querySelector(".point").style.left = percent(p);
+  const tone = shapes.decision(alert).tone;
+  byId("confidence").replaceChildren(
+    h("p", { class: "number", "data-tone": tone }, h("b", {}, share(p)), h("span", {}, `${confidenceWord(p)} confidence`)),
+    bar,
+    h("p", { class: "range" }, `90 % between ${share(interval[0])} and ${share(interval[1])}`, h("span", {}, `review below ${share(threshold)}`)),
+    ...(alert.decision.reasons ?? []).map((key) => h("p", { class: "why", "data-tone": tone }, reason(key))),
+  );
+}
+
+function claims(alert, pick) {
+  const said = alert.claims.map((claim) => claim.text).join(" ");
+  const plain = (text) => text.replaceAll(/[\s.。]+/g, "").toLowerCase();
+  byId("summary").hidden = plain(said) === plain(alert.summary);
+  byId("summary").lang = byId("claims").lang = alert.lang ?? "en";
+  say(byId("summary"), alert.summary);
+  const numbers = new Map(alert.evidence.map((piece, i) => [piece.id, i + 1]));
+  const rows = alert.claims.map((claim) => claimRow(alert, claim, numbers, pick));
+  byId("claims").replaceChildren(...rows);
+}
+
+function claimRow(alert, claim, numbers, pick) {
+  const meaning = shapes.verdict(claim);
+  const its = claim.evidence_ids.map((id) => numbers.get(id)).filter(Boolean);
+  const time = its.length ? fineTime(alert.evidence[its[0] - 1].time, alert.site.tz) : "";
+  const foot = h("span", { class: "foot" }, shapes.chip(meaning), ...its.map((n) => h("b", { class: "n" }, String(n))), h("span", {}, time));
+  const button = h("button", { type: "button", "data-claim": claim.id, "data-verdict": meaning.tone }, h("span", { class: "text" }, claim.text), foot);
+  // A claim without evidence is words only: there is nothing to move the picture to.
+  button.disabled = !its.length;
+  button.addEventListener("click", () => pick(its[0]));
+  button.addEventListener("focus", () => pick(its[0]));
+  return h("li", {}, button);
+}
+
+function counter(alert) {
+  const found = alert.counter_evidence ?? [];
+  byId("counter").hidden = !found.length;
+  const rows = found.map((piece) => h("li", {}, `${fineTime(piece.time, alert.site.tz)} ${piece.note ?? piece.boxes[0]?.label ?? ""}`));
+  byId("counter").querySelector("ul").replaceChildren(...rows);
+}
+
+function components(alert) {
+  const rows = Object.entries(alert.confidence.components).filter(([, value]) => Number.isFinite(value));
+  byId("components").replaceChildren(...rows.map(([key, value]) => {
+    const bar = h("i", {});
+    bar.style.width = percent(value);
+    return h("div", {}, h("dt", {}, componentName(key)), h("dd", {}, h("span", { class: "mini", "aria-hidden": "true" }, bar), share(value)));
+  }));
+}
+
+const REVIEW = {
+  none: "Nobody has judged this alert yet.",
+  claimed: "Somebody is looking at it",
+  confirmed: "Confirmed",
+  rejected: "Rejected",
+  escalated: "Escalated",
+  unsure: "Left to a colleague",
+};
+
+function review(alert) {
+  const { status, by, at, reason: why } = alert.review;
+  const known = Object.hasOwn(REVIEW, status) ? REVIEW[status] : status;
+  const who = by ? `, ${by}` : "";
+  const when = at ? `, ${fullTime(at, alert.site.tz)}` : "";
+  say(byId("review-state"), `${known}${who}${when}${why ? `: ${why}` : ""}`);
+  const told = alert.guidance?.instructions;
+  byId("guidance").hidden = !told;
+  say(byId("guidance"), told ?? "");
+}
+
+function about(alert) {
+  const { coverage, confidence: { calibration }, provenance } = alert;
+  const missing = coverage.expected - coverage.decoded;
+  const gaps = coverage.gaps?.length ?? 0;
+  const reasoner = provenance.reasoner ?? {};
+  const rows = [
+    ["Question", alert.rule.question],
+    ["Rule", alert.rule.name || alert.rule.id],
+    ["Told after", `${(alert.time.latency_ms.total / 1000).toFixed(1)} s`],
+    ["Frames", missing > 0 || gaps ? `${coverage.decoded} of ${coverage.expected}, ${gaps} gaps` : `${coverage.decoded}, none missing`],
+    ["Repeats", alert.occurrences > 1 ? `${alert.occurrences} merged into this one` : null],
+    ["Calibration", `${calibration.method}, error ${share(calibration.ece)} on ${calibration.n}`],
+    ["Model", reasoner.name],
+    ["Alert", `${alert.alert_id}, revision ${alert.revision}`],
+  ];
+  byId("about").replaceChildren(...rows.filter(([, text]) => text).map(([name, text]) =>
+    h("div", { "data-bad": name === "Frames" && missing > 0 }, h("dt", {}, name), h("dd", {}, text))));
+}

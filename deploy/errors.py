@@ -1,0 +1,45 @@
+"""What can go wrong in this room. Every message is one line: what, where, how to mend it.
+
+DeployError
+├── ConfigError    (ValueError)         the configuration is wrong; names file and place        exit 2
+├── UsageError     (ValueError)         a command's arguments do not fit together               exit 2
+├── PortInUse      (OSError)            a port that the process must listen on is taken         exit 2
+├── PartMissing    (ModuleNotFoundError) an optional part of the installation is not there      exit 2
+└── RunFailed      (RuntimeError)       the line cannot go on                                   exit 1
+"""
+
+
+class DeployError(Exception):
+    """Base of this room's errors."""
+
+
+class ConfigError(DeployError, ValueError):
+    """A configuration file is wrong: its text names the file, the place in it and the way out."""
+
+
+class UsageError(DeployError, ValueError):
+    """Arguments of a command that are wrong, or wrong together."""
+
+
+class PortInUse(DeployError, OSError):
+    """Another program listens where this one was told to."""
+
+
+class PartMissing(DeployError, ModuleNotFoundError):
+    """A library of an optional part (`pip install witness[...]`) is not installed."""
+
+
+class RunFailed(DeployError, RuntimeError):
+    """A run that cannot go on."""
+
+
+def exit_status(error: BaseException) -> int:
+    """1: it failed; 2: what was asked for is wrong (arguments, configuration, files named, ports)."""
+    wrong = (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError, ModuleNotFoundError, PortInUse)
+    return 2 if isinstance(error, wrong) else 1
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without line breaks; its class name when it has none."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

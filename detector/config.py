@@ -1,0 +1,91 @@
+"""Settings of the coarse stage: the scorer, the gate, and the scorer's training."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from detector.rule import Category
+from ingest.config import Positive
+
+EngineKind = Literal["auto", "tensorrt", "onnx", "torch"]
+Padding = Annotated[float, Meta(ge=0, le=30)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[detector.gate]` table: how scores become spans. See `detector.gate.Gate` for the words."""
+
+    close_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
+    """An open span stays hot while the score is at least this share of the threshold."""
+    pad_before_s: Padding = 2.5
+    pad_after_s: Padding = 1.5
+    max_hot_s: Positive = 1.9
+    """A span this long is flagged although it is still hot. Just under two seconds: with one key frame a second,
+    jitter must not cost a third one."""
+    wait_s: Padding = 1.5
+    """A span that went cool waits this long for a merge. Up to `pad_after_s` it costs no latency: the cut has to wait
+    for the padding anyway."""
+    min_span_s: Positive = 5.5
+    """Shorter spans begin earlier."""
+    max_span_s: Positive = 7.0
+    """No span grows or merges beyond this, padding included."""
+
+    def __post_init__(self) -> None:
+        if self.min_span_s > self.max_span_s:
+            raise ValueError(f"min_span_s {self.min_span_s} is longer than max_span_s {self.max_span_s}")
+        if self.pad_before_s + self.pad_after_s > self.max_span_s:
+            raise ValueError(
+                f"pad_before_s + pad_after_s = {self.pad_before_s + self.pad_after_s} leave nothing of "
+                f"max_span_s {self.max_span_s}"
+            )
+
+
+class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[detector]` table."""
+
+    model: str = "bundled"
+    """`bundled`, or a folder written by `witness train scorer`."""
+    engine: EngineKind = "auto"
+    """`auto` takes the first that runs here: tensorrt, onnx on CUDA, onnx on the CPU, torch."""
+    max_batch: Annotated[int, Meta(ge=1, le=64)] = 16
+    """Most pictures in one call of the engine; more are split."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads inside one operator. On a CPU one thread each scales best: cameras are the parallel axis."""
+    gate: GateConfig = GateConfig()
+
+
+class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training of the scorer on the synthetic scenes (`witness train scorer FILE`)."""
+
+    seed: Annotated[int, Meta(ge=0)] = 0
+    categories: Annotated[tuple[Category, ...], Meta(min_length=1)] = ("abandoned_object", "fall", "fight", "running")
+    scenes: Count = 400
+    """Scenes to learn from; their seeds begin at `1_000_000 + seed`."""
+    held_out_scenes: Annotated[int, Meta(ge=2)] = 60
+    """Scenes for calibration; their seeds begin at `2_000_000 + seed`. The report uses as many others, from `3_000_000`."""
+    scene_s: Annotated[float, Meta(ge=10)] = 60.0
+    key_interval_s: Positive = 1.0
+    sparse_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    """Share of scenes looked at every second key frame only, for cameras with long GOPs."""
+    width: Annotated[int, Meta(ge=32, multiple_of=32)] = 192
+    depth: Count = 4
+    text_width: Annotated[int, Meta(ge=32, multiple_of=32)] = 128
+    text_depth: Count = 2
+    dim: Count = 96
+    """Length of the shared embedding."""
+    vocabulary: Annotated[int, Meta(ge=300)] = 900
+    steps: Count = 1400
+    batch: Count = 24
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.05
+    budget_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Seconds after which learning ends although `steps` are left (rendering not counted); 0: none. A budget that bites
+    makes the result depend on the machine; without one it depends on the seed only."""
+    checkpoint_s: Positive = 60.0
+    threads: Count = 1
+    render_workers: Count = 1
+    recall: Annotated[float, Meta(gt=0, le=1)] = 0.99
+    """Share of held-out events that each category's threshold must let through."""
+    cache: str = "runs/scorer-cache"
+    """Folder of rendered inputs, used again while the settings that shape them are the same."""

@@ -1,0 +1,73 @@
+"""PyTorch, eager: the reference that every other engine is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detector.engines.check import check_ids, check_pictures
+from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
+from detector.folder import WEIGHTS, ScorerFolder
+from detector.preprocess import CHANNELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detector.model import ScorerModel
+
+MAX_BATCH = 64
+
+
+class TorchEngine:
+    """Keeps the contract of `detector.engines.Engine`, on the CPU or, where there is one, the GPU."""
+
+    max_batch = MAX_BATCH
+
+    def __init__(self, folder: ScorerFolder, *, threads: int = 1, device: str | None = None) -> None:
+        try:
+            import torch
+            from safetensors import SafetensorError
+        except ImportError as error:
+            raise EngineUnavailable(f'detector.engine "torch": {error}; install torch and safetensors') from None
+        from detector.model import load_weights
+
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.name = f"torch ({self._device.upper()})"
+        self._shape = folder.record.shape
+        if self._device == "cpu" and torch.get_num_threads() > threads:
+            torch.set_num_threads(threads)
+        try:
+            model = load_weights(self._shape, folder.file(WEIGHTS))
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise EngineMismatch(f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again") from None
+        self._model: ScorerModel | None = model.to(self._device)
+        width, height = self._shape.picture_size
+        self.image(np.zeros((1, height, width, CHANNELS), np.uint8))
+
+    def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        model = self._open()
+        check_pictures(pictures, self._shape, self.max_batch)
+        with torch.inference_mode():
+            tokens = model.image(torch.tensor(pictures, device=self._device))
+        return np.array(tokens.cpu().numpy(), np.float32)
+
+    def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        import torch
+
+        model = self._open()
+        check_ids(ids, self._shape)
+        with torch.inference_mode():
+            texts = model.text(torch.tensor(ids, device=self._device))
+        return np.array(texts.cpu().numpy(), np.float32)
+
+    def close(self) -> None:
+        self._model = None
+
+    def _open(self) -> ScorerModel:
+        if self._model is None:
+            raise EngineClosed(f"{self.name} is closed")
+        return self._model

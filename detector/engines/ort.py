@@ -1,0 +1,101 @@
+"""ONNX Runtime, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from detector.engines.check import check_ids, check_pictures
+from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
+from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, ScorerFolder
+from detector.preprocess import CHANNELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BATCH = 64
+
+
+def cuda_missing() -> str | None:
+    """None where ONNX Runtime can use CUDA, else why not."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return None
+    return "this onnxruntime was built without CUDA"
+
+
+class OnnxEngine:
+    """Keeps the contract of `detector.engines.Engine`. `InferenceSession.run` may be called from several threads."""
+
+    max_batch = MAX_BATCH
+
+    def __init__(self, folder: ScorerFolder, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
+        self.name = "onnx (CUDA)" if device == "cuda" else "onnx (CPU)"
+        self._shape = folder.record.shape
+        self._device = device
+        self._threads = threads
+        self._text_graph = folder.file(TEXT_GRAPH)
+        columns, rows = self._shape.grid
+        width, height = self._shape.picture_size
+        self._session: Any = self._open(
+            folder.file(IMAGE_GRAPH),
+            ("pictures", "tensor(uint8)", (height, width, CHANNELS)),
+            ("tokens", "tensor(float)", (columns * rows, self._shape.dim)),
+        )
+        self.image(np.zeros((1, height, width, CHANNELS), np.uint8))
+
+    def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        session = self._session
+        if session is None:
+            raise EngineClosed(f"{self.name} is closed")
+        check_pictures(pictures, self._shape, self.max_batch)
+        return np.asarray(session.run(["tokens"], {"pictures": np.ascontiguousarray(pictures)})[0], np.float32)
+
+    def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._session is None:
+            raise EngineClosed(f"{self.name} is closed")
+        check_ids(ids, self._shape)
+        # Rules are embedded once, at load: a session that stayed would only hold memory.
+        session = self._open(
+            self._text_graph,
+            ("ids", "tensor(int64)", (self._shape.text_length,)),
+            ("texts", "tensor(float)", (self._shape.dim,)),
+        )
+        return np.asarray(session.run(["texts"], {"ids": np.ascontiguousarray(ids)})[0], np.float32)
+
+    def close(self) -> None:
+        self._session = None
+
+    def _open(
+        self, graph: Path, takes: tuple[str, str, tuple[int, ...]], gives: tuple[str, str, tuple[int, ...]]
+    ) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A spinning worker would burn a core that decoding needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = "CUDAExecutionProvider" if self._device == "cuda" else "CPUExecutionProvider"
+        try:
+            session = onnxruntime.InferenceSession(str(graph), options, providers=[wanted])
+        except Exception as error:  # noqa: BLE001 - its pybind exceptions share no base but Exception
+            reason = " ".join(str(error).split())[:200]
+            raise EngineMismatch(f"{graph} cannot be loaded ({reason}); copy the model folder again") from None
+        if session.get_providers()[0] != wanted:
+            raise EngineUnavailable(f"onnxruntime fell back from {wanted}; is the CUDA of its build installed?")
+        _check_port(graph, "input", session.get_inputs(), takes)
+        _check_port(graph, "output", session.get_outputs(), gives)
+        return session
+
+
+def _check_port(graph: Path, role: str, ports: list[Any], wanted: tuple[str, str, tuple[int, ...]]) -> None:
+    """One port with this name, this type and, after the batch axis, this shape."""
+    found = [(port.name, port.type, tuple(port.shape[1:])) for port in ports]
+    if found != [wanted] or isinstance(ports[0].shape[0], int):
+        shapes = [(port.name, port.type, tuple(port.shape)) for port in ports]
+        raise EngineMismatch(f"{graph} has the {role} {shapes}, wanted {wanted} after a free batch axis; export it again")

@@ -1,0 +1,116 @@
+"""A scorer's model folder: its record (`scorer.json`), its files, and whether they belong together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from detector.errors import ModelFolderError
+
+RECORD = "scorer.json"
+IMAGE_GRAPH = "scorer.onnx"
+TEXT_GRAPH = "text.onnx"
+WEIGHTS = "scorer.safetensors"
+TOKENIZER = "tokenizer.json"
+FILES = (IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, TOKENIZER)
+"""The two graphs hold no weights of their own: they point into the safetensors file, which torch reads as well."""
+
+BUNDLED = Path(__file__).parent / "models" / "bundled"
+
+
+class CategoryRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the similarity to one category's rules becomes a probability:
+    `1 / (1 + exp(-(slope * logit + novelty * novelty_of_the_picture + offset)))`."""
+
+    slope: float
+    offset: float
+    novelty: float
+    threshold: float
+    """Score that opens the gate, 0..1."""
+    recall: float
+    """Share of held-out events with a frame over the threshold while they could first be seen."""
+    flags_per_minute: float
+    """Key frames over the threshold per minute without this event, held-out scenes."""
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the two towers."""
+
+    picture_size: tuple[int, int] = (256, 144)
+    """Width and height of the network's input, px."""
+    patch: int = 16
+    width: int
+    depth: int
+    text_width: int
+    text_depth: int
+    text_length: int = 40
+    vocabulary: int
+    dim: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Columns and rows of tokens."""
+        return self.picture_size[0] // self.patch, self.picture_size[1] // self.patch
+
+
+class ScorerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`scorer.json`."""
+
+    format: int = 1
+    name: str
+    shape: Shape
+    scale: float
+    bias: float
+    """`logit = scale * similarity + bias`, as learned."""
+    sharpness: float
+    """Of the pool over tokens, see `detector.similarity.pooled`."""
+    categories: dict[str, CategoryRecord]
+    sha256: dict[str, str]
+    """Of each other file of the folder."""
+    training: dict[str, int | float | str] = {}
+
+
+class ScorerFolder(msgspec.Struct, frozen=True, kw_only=True):
+    path: Path
+    record: ScorerRecord
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(path: Path, names: Iterable[str] = FILES) -> dict[str, str]:
+    return {name: sha256(path / name) for name in names}
+
+
+def read_folder(model: str) -> ScorerFolder:
+    """Opens `bundled` or a folder's path and checks every file against its hash.
+
+    Raises ModelFolderError, one line, for a folder that is missing, incomplete, damaged or not a scorer's.
+    """
+    path = BUNDLED if model == "bundled" else Path(model).expanduser()
+    where = f"detector.model {model!r}"
+    if not path.is_dir():
+        raise ModelFolderError(f"{where}: there is no folder {path}; use \"bundled\" or a folder of `witness train scorer`")
+    try:
+        record = msgspec.json.decode((path / RECORD).read_bytes(), type=ScorerRecord)
+    except FileNotFoundError:
+        raise ModelFolderError(f"{where}: {path} has no {RECORD}; use a folder written by `witness train scorer`") from None
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ModelFolderError(f"{where}: {path / RECORD} cannot be read ({error}); train or copy it again") from None
+    if record.format != 1:
+        raise ModelFolderError(f"{where}: {RECORD} has format {record.format}, this version reads 1; train it again")
+    for name in FILES:
+        file = path / name
+        if not file.is_file():
+            raise ModelFolderError(f"{where}: {path} is incomplete, {name} is missing; copy the whole folder again")
+        if sha256(file) != record.sha256.get(name):
+            raise ModelFolderError(f"{where}: {name} is not the file that {RECORD} describes; copy the folder again")
+    return ScorerFolder(path=path, record=record)

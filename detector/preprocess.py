@@ -1,0 +1,66 @@
+"""From a coarse frame to the scorer's input: one implementation for serving, export and training.
+
+A scorer's picture is uint8 (H, W, 5): red, green, blue, change against what the camera usually shows, change against
+the coarse frame before. Two extra planes because one still picture shows neither who is running nor which bag is new.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHANNELS = 5
+NOISE_LEVEL = 5
+"""Differences up to this many grey levels are sensor and codec noise."""
+CONTRAST = 4
+"""Grey levels of the change picture per grey level of difference above the noise."""
+
+
+def reduce(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 (h, w, 3) of any size to uint8 (H, W, 3); `size` is (W, H). The aspect is not kept: 0..1 boxes stay valid."""
+    if (rgb.shape[1], rgb.shape[0]) == size:
+        return rgb
+    smaller = rgb.shape[0] >= size[1] and rgb.shape[1] >= size[0]
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
+
+
+def smooth(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """3x3 box blur, uint8 (H, W, 3): takes the edge off noise and half-pixel shake before differences are taken."""
+    return np.asarray(cv2.blur(picture, (3, 3)), np.uint8)
+
+
+def change(now: NDArray[np.uint8], reference: NDArray[np.uint8], weight: float = 1.0) -> NDArray[np.uint8]:
+    """How much each pixel differs, uint8 (H, W), from two smoothed pictures uint8 (H, W, 3).
+
+    The median difference of each channel is taken off first, so that a camera's automatic gain, or a cloud, is no
+    change. `weight` scales the result before it is clipped to 0..255.
+    """
+    difference = now.astype(np.int16) - reference
+    shift = np.median(difference[::4, ::4].reshape(-1, 3), axis=0).astype(np.int16)
+    largest = np.abs(difference - shift).max(axis=2)
+    scaled = (largest.astype(np.float32) - NOISE_LEVEL) * (CONTRAST * weight)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def per_second(age_s: float) -> float:
+    """Weight of a change that took `age_s` to happen: key frames far apart must not make a stroll look like a sprint."""
+    return 1.0 / min(max(age_s, 1.0), 4.0)
+
+
+def stack(
+    picture: NDArray[np.uint8], from_background: NDArray[np.uint8] | None, from_previous: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """The scorer's input, uint8 (H, W, 5), C order. A reference that is not yet known gives a plane of zeros."""
+    height, width = picture.shape[:2]
+    out = np.zeros((height, width, CHANNELS), np.uint8)
+    out[..., :3] = picture
+    if from_background is not None:
+        out[..., 3] = from_background
+    if from_previous is not None:
+        out[..., 4] = from_previous
+    return out

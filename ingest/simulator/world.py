@@ -1,0 +1,226 @@
+"""A labelled scene: a place, what happens in it, and any instant of it as a picture with exact truth.
+
+The same seed gives the same pixels. Time is random access: `frame(t)` depends on nothing but the seed and t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.simulator import episode, figure, paint, scenery
+from ingest.simulator.actor import Bag
+from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth, Stage
+from ingest.simulator.lens import Lens
+from ingest.simulator.paint import Silhouette
+
+VERSION = 1
+"""Raised whenever the same seed would give other pixels or other truth."""
+MARGIN_S = 9.0
+"""No event begins later than this before the scene's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTruth:
+    """One object in one picture."""
+
+    id: int
+    label: str
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in 0..1 of the picture, clamped to it, hidden parts included."""
+    visible: float
+    """Share of it that nothing hides and that lies inside the picture."""
+
+
+class Scene:
+    """`duration_s` seconds of one camera. `kinds`: episodes to play in this order; without, a seeded mixture."""
+
+    def __init__(
+        self, seed: int, duration_s: float, size: tuple[int, int] = (640, 360), kinds: Sequence[str] | None = None
+    ) -> None:
+        rng = np.random.default_rng([seed, 20_031])
+        self.seed, self.duration_s, self.size = seed, duration_s, size
+        width, height = size
+        pitch = float(rng.uniform(0.14, 0.42))
+        self.lens = Lens(width, height, width * float(rng.uniform(0.72, 1.0)), 2.4 + 5.0 * (pitch - 0.12), pitch)
+        self.scenery = scenery.build(self.lens, rng)
+        self.stage = Stage(self.lens, self.scenery, rng)
+        self.events: tuple[EventTruth, ...]
+        self.lookalikes: tuple[EventTruth, ...]
+        self._play(rng, list(kinds) if kinds is not None else None)
+        level = float(rng.uniform(1.0, 3.2)) * (1.8 if self.scenery.infrared else 1.0)
+        channels = 1 if self.scenery.infrared else 3
+        self._grain = [np.round(rng.normal(0, level, (height, width, channels))).astype(np.int16) for _ in range(3)]
+        self._drift = (float(rng.uniform(0, 0.05)), float(rng.uniform(0.02, 0.15)), float(rng.uniform(0, 6)))
+        self._step = (float(rng.uniform(0, duration_s)), float(rng.uniform(0.75, 1.3))) if rng.random() < 0.12 else None
+        self._shadow = float(rng.uniform(0.12, 0.45))
+        self._soft = float(rng.choice([0.0, 0.0, 0.6, 0.9]))
+
+    def _play(self, rng: np.random.Generator, kinds: list[str] | None) -> None:
+        events: list[EventTruth] = []
+        alike: list[EventTruth] = []
+        stage = self.stage
+        stage.now_s = float(rng.uniform(2.0, 4.0))
+        queue = kinds
+        last = ""
+        while stage.now_s < self.duration_s:
+            if queue is not None and not queue:
+                break
+            kind = queue.pop(0) if queue is not None else self._choose(rng, last, bool(events))
+            people, bags, begun = len(stage.people), len(stage.bags), stage.now_s
+            truth = _run(stage, kind)
+            if truth is not None and kind in EVENTS:
+                if truth.start_s > self.duration_s - MARGIN_S and queue is None:
+                    # Too late to be told before the end: take it back rather than show half an event.
+                    del stage.people[people:], stage.bags[bags:]
+                    stage.now_s = begun
+                    break
+                events.append(truth)
+                last = kind
+            elif truth is not None:
+                alike.append(truth)
+            if kind != "nothing" and rng.random() < 0.3:
+                episode.passes_by(stage, begun + float(rng.uniform(0, max(0.5, stage.now_s - begun - 4))))
+            stage.now_s += float(rng.uniform(2.5, 5.5))
+        self.events = tuple(
+            EventTruth(e.label, e.start_s, e.evident_s, min(e.end_s, self.duration_s), e.actors) for e in events
+        )
+        self.lookalikes = tuple(alike)
+
+    @staticmethod
+    def _choose(rng: np.random.Generator, last: str, begun: bool) -> str:
+        draw = rng.random()
+        if draw < 0.55 or not begun:
+            return str(rng.choice([kind for kind in EVENTS if kind != last]))
+        if draw < 0.8:
+            return str(rng.choice([play.__name__ for plays in LOOKALIKES.values() for play in plays]))
+        return "walking" if draw < 0.92 else "nothing"
+
+    def silhouettes(self, t_s: float) -> list[Silhouette]:
+        """Everybody and everything in the scene at this time, far to near."""
+        out = []
+        hands: dict[int, NDArray[np.float64]] = {}
+        for person in self.stage.people:
+            posture = person.posture(t_s)
+            if posture is None:
+                continue
+            shape = paint.person(person.id, person.look, posture, self.lens)
+            hands[person.id] = paint.in_scene(posture)[figure.R_HAND]
+            out.append(shape)
+        for bag in self.stage.bags:
+            shape_of_bag = self._bag(bag, t_s, hands)
+            if shape_of_bag is not None:
+                out.append(shape_of_bag)
+        return sorted(out, key=lambda shape: -shape.depth_m)
+
+    def _bag(self, bag: Bag, t_s: float, hands: dict[int, NDArray[np.float64]]) -> Silhouette | None:
+        holder = bag.carrier if t_s < bag.drop_s else bag.lifter if t_s >= bag.lift_s else None
+        if bag.drop_s <= t_s < bag.lift_s:
+            return paint.bag(bag, None, self.lens)
+        if holder is None or holder.id not in hands:
+            return None
+        x, y, z = hands[holder.id]
+        return paint.bag(bag, (float(x), float(y), float(z)), self.lens)
+
+    def _blocks_between(self, nearer_than: float, farther_than: float) -> list[scenery.Block]:
+        cos, sin = math.cos(self.lens.pitch_rad), math.sin(self.lens.pitch_rad)
+        depth = {block: block.z * cos + (self.lens.height_m - block.height / 2) * sin for block in self.scenery.blocks}
+        chosen = [block for block, d in depth.items() if farther_than < d <= nearer_than]
+        return sorted(chosen, key=lambda block: -depth[block])
+
+    def _hide_behind(self, picture: NDArray[np.uint8], block: scenery.Block) -> None:
+        """Bring back the empty place where a nearer block stands, with the light that lies on it."""
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        flat = self.lens.project(scenery.corners(block))[:, :2]
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(flat * 16).astype(np.int32)), 255, cv2.LINE_8, 4)
+        cv2.copyTo(self.scenery.empty, mask, picture)
+
+    def frame(self, t_s: float) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) RGB."""
+        picture = self.scenery.empty.copy()
+        shapes = self.silhouettes(t_s)
+        for shape in shapes:
+            paint.cast_shadow(picture, shape, self._shadow)
+        for index, shape in enumerate(shapes):
+            paint.draw(picture, shape)
+            nearest = shapes[index + 1].depth_m if index + 1 < len(shapes) else 0.0
+            for block in self._blocks_between(shape.depth_m, nearest):
+                self._hide_behind(picture, block)
+        if self._soft:
+            picture = cv2.GaussianBlur(picture, (0, 0), self._soft)
+        gain = 1 + self._drift[0] * math.sin(2 * math.pi * self._drift[1] * t_s + self._drift[2])
+        if self._step is not None and t_s >= self._step[0]:
+            gain *= self._step[1]
+        if self.scenery.infrared:
+            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
+        grain = self._grain[round(t_s * 1000) * 7919 % len(self._grain)]
+        shift = round(t_s * 1000) * 104_729 % picture.shape[1]
+        lit = cv2.convertScaleAbs(picture, alpha=gain)
+        out = cv2.add(lit.reshape(grain.shape), np.roll(grain, shift, axis=1), dtype=cv2.CV_8U)
+        if self.scenery.infrared:
+            out = cv2.cvtColor(out, cv2.COLOR_GRAY2RGB)
+        return np.asarray(out, np.uint8)
+
+    def truth(self, t_s: float) -> tuple[ObjectTruth, ...]:
+        """Every object of which some part lies in the picture."""
+        width, height = self.size
+        scale = 0.25
+        shapes = self.silhouettes(t_s)
+        masks: list[NDArray[np.uint8]] = []
+        for index, shape in enumerate(shapes):
+            for mask in masks:
+                paint.draw(mask, shape, 0, scale)
+            mask = np.zeros((int(height * scale), int(width * scale)), np.uint8)
+            paint.draw(mask, shape, 255, scale)
+            masks.append(mask)
+            nearest = shapes[index + 1].depth_m if index + 1 < len(shapes) else 0.0
+            for block in self._blocks_between(shape.depth_m, nearest):
+                flat = self.lens.project(scenery.corners(block))[:, :2] * scale
+                hull = cv2.convexHull(np.round(flat).astype(np.int32))
+                for hidden in masks:
+                    cv2.fillConvexPoly(hidden, hull, 0)
+        out = []
+        for shape, mask in zip(shapes, masks, strict=True):
+            left, top, right, bottom = shape.bounds()
+            alone = np.zeros((int((bottom - top) * scale) + 3, int((right - left) * scale) + 3), np.uint8)
+            moved = paint.Silhouette(
+                shape.id, shape.label, 0, tuple(_moved(s, -left, -top) for s in shape.strokes), shape.shadow
+            )
+            paint.draw(alone, moved, 255, scale)
+            whole = max(1, int((alone > 127).sum()))
+            x1, y1 = max(0.0, left / width), max(0.0, top / height)
+            x2, y2 = min(1.0, right / width), min(1.0, bottom / height)
+            if x1 < x2 and y1 < y2:
+                visible = min(1.0, float((mask > 127).sum()) / whole)
+                out.append(ObjectTruth(shape.id, shape.label, (x1, y1, x2, y2), visible))
+        return tuple(out)
+
+
+def _moved(stroke: paint.Stroke, dx: float, dy: float) -> paint.Stroke:
+    return paint.Stroke(stroke.x1 + dx, stroke.y1 + dy, stroke.x2 + dx, stroke.y2 + dy, stroke.width_px, stroke.colour)
+
+
+def _run(stage: Stage, kind: str) -> EventTruth | None:
+    if kind == "nothing":
+        episode.nothing(stage)
+        return None
+    if kind == "walking":
+        return episode.walking(stage)
+    if kind in EVENTS:
+        return EVENTS[kind](stage)
+    for plays in LOOKALIKES.values():
+        for play in plays:
+            if play.__name__ == kind:
+                return play(stage)
+    raise ValueError(f"no episode is called {kind!r}; there are {', '.join(episode_names())}")
+
+
+def episode_names() -> tuple[str, ...]:
+    """Every kind that a scene can be asked to play."""
+    alike = tuple(play.__name__ for plays in LOOKALIKES.values() for play in plays)
+    return (*EVENTS, *alike, "walking", "nothing")

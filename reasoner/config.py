@@ -1,0 +1,51 @@
+"""Settings of the reasoner."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Backend = Literal["local", "openai"]
+Language = Literal["en", "zh"]
+
+
+class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[reasoner]` table."""
+
+    model: Annotated[str, Meta(min_length=1)] = "bundled"
+    """`bundled`, a folder, or a name on the Hugging Face hub; with `openai`, the name the server knows."""
+    backend: Backend = "local"
+    """`local`: transformers in this process; `openai`: an OpenAI-compatible server such as vLLM or SGLang."""
+    base_url: str = ""
+    """Of the server, up to and including its version, as `http://127.0.0.1:8000/v1`."""
+    api_key: str = ""
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Threads of torch on a CPU; 0 leaves torch's own choice."""
+    max_new_tokens: Annotated[int, Meta(ge=8, le=8192)] = 512
+    max_frames: Annotated[int, Meta(ge=2, le=256)] = 24
+    """Most frames of one window that are shown; a longer window is shown at an even, wider spacing."""
+    min_frame_pixels: Annotated[int, Meta(ge=1024)] = 65_536
+    max_frame_pixels: Annotated[int, Meta(ge=1024)] = 200_704
+    """Pixel budget of one frame as the model sees it (200 704 = 448 x 448); a model with a fixed input has its own."""
+    review_below: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    """A verdict whose calibrated probability is below this needs a person's review."""
+    timeout_s: Annotated[float, Meta(gt=0)] = 60.0
+    """For one answer of a server."""
+
+    def __post_init__(self) -> None:
+        if self.backend == "openai" and not self.base_url:
+            raise ValueError('backend = "openai" needs base_url, as "http://127.0.0.1:8000/v1"')
+        if self.backend == "openai" and self.model == "bundled":
+            raise ValueError('backend = "openai" needs the name of the model that the server serves')
+        if self.min_frame_pixels > self.max_frame_pixels:
+            raise ValueError(
+                f"min_frame_pixels {self.min_frame_pixels} exceeds max_frame_pixels {self.max_frame_pixels}"
+            )
+
+    def __repr__(self) -> str:
+        """The key is a secret and stays out of every log."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "api_key"}
+        return f"ReasonerConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -1,0 +1,113 @@
+"""Pixels to vision patches: resizing to a budget and the Qwen-VL patch layout, from uint8 and without torchvision.
+
+Equal to transformers' image processor to 1e-6; the reordering is done on uint8, a quarter of the bytes, and the
+result becomes float once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Pixels = NDArray[np.uint8]
+
+
+class PatchSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a vision tower wants its pixels; the budgets are explicit, never a class default."""
+
+    patch_px: int = 16
+    temporal: int = 2
+    """Frames in one temporal patch."""
+    merge: int = 2
+    """merge x merge patches become one token."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    min_pixels: int = 65_536
+    max_pixels: int = 200_704
+    """Bounds of one frame's area after resizing."""
+
+    @property
+    def factor(self) -> int:
+        """Sides are multiples of this many px."""
+        return self.patch_px * self.merge
+
+
+class Footage(NamedTuple):
+    """A video placeholder's pictures: uint8 (T, H, W, 3) RGB and the seconds of each."""
+
+    frames: Pixels
+    times_s: tuple[float, ...]
+
+
+def fit(width: int, height: int, spec: PatchSpec) -> tuple[int, int]:
+    """Width and height, px, that a picture is resized to: multiples of the factor, area inside the budget.
+
+    The rule is Qwen's `smart_resize`. Raises ValueError for a picture more than 200 times longer than wide.
+    """
+    if max(width, height) > 200 * min(width, height):
+        raise ValueError(f"a {width}x{height} picture is too long and thin")
+    factor = spec.factor
+    fitted_w, fitted_h = round(width / factor) * factor, round(height / factor) * factor
+    if fitted_w * fitted_h > spec.max_pixels:
+        shrink = math.sqrt(width * height / spec.max_pixels)
+        fitted_w = max(factor, math.floor(width / shrink / factor) * factor)
+        fitted_h = max(factor, math.floor(height / shrink / factor) * factor)
+    elif fitted_w * fitted_h < spec.min_pixels:
+        grow = math.sqrt(spec.min_pixels / (width * height))
+        fitted_w = math.ceil(width * grow / factor) * factor
+        fitted_h = math.ceil(height * grow / factor) * factor
+    return fitted_w, fitted_h
+
+
+def resize_image(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """uint8 (H, W, 3) to `size` (width, height): Pillow's bicubic, which antialiases; the picture itself if it fits."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def resize_frames(frames: Pixels, size: tuple[int, int]) -> Pixels:
+    """uint8 (T, H, W, 3) to `size` (width, height): torch's antialiased bicubic on uint8, as torchvision calls it."""
+    if (frames.shape[2], frames.shape[1]) == size:
+        return frames
+    import torch
+
+    stacked = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(
+        stacked, size=(size[1], size[0]), mode="bicubic", antialias=True, align_corners=False
+    )
+    return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
+
+
+def patchify(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
+    """uint8 (G, S, H, W, 3), S = 1 or `temporal` → float32 (G * H/patch * W/patch, 3 * temporal * patch * patch).
+
+    One picture (S = 1) fills both temporal slots, as Qwen does with images. H and W are multiples of the factor.
+    Rows run group by group, in merge x merge blocks; columns are (channel, slot, y, x).
+    """
+    import torch
+
+    count, slots, height, width, _ = groups.shape
+    side, merge = spec.patch_px, spec.merge
+    if height % spec.factor or width % spec.factor or slots not in (1, spec.temporal):
+        raise ValueError(f"{groups.shape} cannot be cut into {side} px patches in {spec.temporal} slots")
+    tiles = torch.from_numpy(np.ascontiguousarray(groups)).reshape(
+        count, slots, height // spec.factor, merge, side, width // spec.factor, merge, side, 3
+    )
+    tiles = tiles.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    if slots == 1:
+        tiles = tiles.expand(*tiles.shape[:6], spec.temporal, side, side)
+    rows = tiles.reshape(-1, 3, spec.temporal * side * side).to(torch.float32)
+    std = torch.tensor(spec.std, dtype=torch.float64)
+    scale = (1 / (255 * std)).to(torch.float32).view(3, 1)
+    shift = (torch.tensor(spec.mean, dtype=torch.float64) / std).to(torch.float32).view(3, 1)
+    return rows.mul_(scale).sub_(shift).flatten(1)

@@ -1,0 +1,232 @@
+"""Our Qwen-VL processor: chat messages and uint8 pictures to the tensors that the model's generate takes.
+
+It needs no torchvision and hides no default: pixel budgets are explicit, times are exact text in the prompt, and
+`mm_token_type_ids` is always there (without it generate silently falls back to one-dimensional positions).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from reasoner.errors import ModelIncomplete, PromptMismatch
+from reasoner.folder import ModelFolder, Notes, chat_template, open_folder
+from reasoner.pixels import Footage, PatchSpec, Pixels, fit, patchify, resize_frames, resize_image
+from reasoner.prompt import Message
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
+START, END = "<|vision_start|>", "<|vision_end|>"
+
+
+class Processor:
+    """Turns messages with image or video placeholders, and their pictures, into model inputs."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        spec: PatchSpec,
+        *,
+        notes: Notes | None = None,
+        video_times: bool = True,
+        template: str | None = None,
+    ) -> None:
+        """tokenizer: a transformers tokenizer that knows the vision tokens. template: chat template, if not its own."""
+        self.tokenizer = tokenizer
+        self.spec = spec
+        self.notes = notes
+        self.video_times = video_times
+        self.template = template
+        self.image_id: int = tokenizer.convert_tokens_to_ids(IMAGE)
+        self.video_id: int = tokenizer.convert_tokens_to_ids(VIDEO)
+
+    @classmethod
+    def load(
+        cls, folder: Path | ModelFolder, *, min_pixels: int | None = None, max_pixels: int | None = None
+    ) -> Processor:
+        """From a folder in the released layout. Budgets in px of one frame; none: 65 536 to 200 704."""
+        from transformers import AutoTokenizer
+
+        model = folder if isinstance(folder, ModelFolder) else open_folder(Path(folder))
+        load: Any = AutoTokenizer.from_pretrained
+        try:
+            tokenizer = load(str(model.path), local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelIncomplete(f"tokenizer of {model.path} cannot be read: {_line(error)}; add it again") from error
+        return cls(
+            tokenizer,
+            patch_spec(model, min_pixels, max_pixels),
+            notes=model.notes,
+            video_times=model.family.video_times == "text",
+            template=chat_template(model.path),
+        )
+
+    @property
+    def motion(self) -> bool:
+        """Whether pictures are motion pairs, uint8 (G, 2, H, W, 3)."""
+        return self.notes is not None and self.notes.pairing == "motion"
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height, px, at which the model sees a picture of this size."""
+        if self.notes is not None and self.notes.input_size is not None:
+            return self.notes.input_size
+        return fit(width, height, self.spec)
+
+    def encode(
+        self, messages: Sequence[Message], pictures: Pixels | Sequence[Pixels | Footage], *, generate: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """One conversation → `input_ids`, `attention_mask`, `mm_token_type_ids` (1, L) int64, and the pixels.
+
+        pictures: one for each placeholder in order: uint8 (H, W, 3) RGB, or (2, H, W, 3) for both temporal slots of
+        an image; Footage for a video. `pixel_values` float32 (patches, 3*2*patch*patch) with `image_grid_thw` (n, 3)
+        int64 and the same for videos. generate: open the assistant's turn at the end.
+        Raises PromptMismatch when placeholders and pictures do not pair up.
+        """
+        images = [self._image(p) for p in pictures if not isinstance(p, Footage)]
+        videos = [p for p in pictures if isinstance(p, Footage)]
+        clips = [self._video(p) for p in videos]
+        text = self._with_video_times(self.render(messages, generate), videos)
+        ids, types = self._expand(text, _tokens(images, self.spec), _group_tokens(clips, self.spec))
+        return _tensors(ids, types, images, clips)
+
+    def render(self, messages: Sequence[Message], generate: bool = True) -> str:
+        """The conversation as text, each placeholder still one pad token."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=generate, chat_template=self.template
+            )
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Generated ids as text; tags stay, control tokens go."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _image(self, picture: Pixels) -> tuple[torch.Tensor, tuple[int, int, int]]:
+        slots = picture[None] if picture.ndim == 3 else picture
+        size = self.fitted(slots.shape[2], slots.shape[1])
+        group = np.stack([resize_image(slot, size) for slot in slots])
+        return patchify(group[None], self.spec), (1, size[1] // self.spec.patch_px, size[0] // self.spec.patch_px)
+
+    def _video(self, footage: Footage) -> tuple[torch.Tensor, tuple[int, int, int]]:
+        frames = footage.frames
+        size = self.fitted(frames.shape[2], frames.shape[1])
+        frames = resize_frames(frames, size)
+        spare = -len(frames) % self.spec.temporal
+        if spare:
+            frames = np.concatenate([frames, np.repeat(frames[-1:], spare, axis=0)])
+        groups = frames.reshape(-1, self.spec.temporal, *frames.shape[1:])
+        side = self.spec.patch_px
+        return patchify(groups, self.spec), (len(groups), size[1] // side, size[0] // side)
+
+    def _with_video_times(self, text: str, videos: Sequence[Footage]) -> str:
+        """Each video placeholder becomes one per frame group, its mean time before it, as Qwen3-VL was trained."""
+        parts = text.split(f"{START}{VIDEO}{END}")
+        if len(parts) - 1 != len(videos):
+            raise PromptMismatch(f"the prompt has {len(parts) - 1} video placeholders for {len(videos)} videos")
+        if not self.video_times:
+            return text
+        whole = parts[0]
+        for footage, after in zip(videos, parts[1:], strict=True):
+            stamped = (f"<{t:.1f} seconds>{START}{VIDEO}{END}" for t in self._group_times(footage.times_s))
+            whole += "".join(stamped) + after
+        return whole
+
+    def _group_times(self, times_s: Sequence[float]) -> Iterator[float]:
+        step = self.spec.temporal
+        padded = [*times_s, *([times_s[-1]] * (-len(times_s) % step))]
+        return ((padded[i] + padded[i + step - 1]) / 2 for i in range(0, len(padded), step))
+
+    def _expand(
+        self, text: str, image_tokens: Sequence[int], video_groups: Sequence[tuple[int, int]]
+    ) -> tuple[list[int], list[int]]:
+        """Token ids with every pad repeated for its picture, and each token's kind: 0 text, 1 image, 2 video."""
+        each = [n if self.video_times else n * groups for groups, n in video_groups]
+        copies = [groups if self.video_times else 1 for groups, _ in video_groups]
+        left = {
+            self.image_id: list(image_tokens),
+            self.video_id: [n for n, groups in zip(each, copies, strict=True) for _ in range(groups)],
+        }
+        kinds = {self.image_id: 1, self.video_id: 2}
+        ids: list[int] = []
+        types: list[int] = []
+        for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            kind = kinds.get(token, 0)
+            if kind and not left[token]:
+                raise PromptMismatch("the prompt has more placeholders than there are pictures")
+            count = left[token].pop(0) if kind else 1
+            ids += [token] * count
+            types += [kind] * count
+        if left[self.image_id] or left[self.video_id]:
+            raise PromptMismatch("the prompt has fewer placeholders than there are pictures")
+        return ids, types
+
+
+def patch_spec(model: ModelFolder, min_pixels: int | None = None, max_pixels: int | None = None) -> PatchSpec:
+    """Patch geometry from the folder's own files, normalisation likewise, else what its family was released with."""
+    vision = model.config.get("vision_config", {})
+    spec = PatchSpec(
+        patch_px=int(vision.get("patch_size", model.family.patch_px)),
+        temporal=int(vision.get("temporal_patch_size", 2)),
+        merge=int(vision.get("spatial_merge_size", 2)),
+        mean=model.family.mean,
+        std=model.family.std,
+    )
+    settings = _image_settings(model.path)
+    changes: dict[str, Any] = {
+        name: tuple(settings[key]) for name, key in (("mean", "image_mean"), ("std", "image_std")) if key in settings
+    }
+    if min_pixels is not None:
+        changes["min_pixels"] = min_pixels
+    if max_pixels is not None:
+        changes["max_pixels"] = max_pixels
+    return msgspec.structs.replace(spec, **changes)
+
+
+def _image_settings(path: Path) -> dict[str, Any]:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (path / name).exists():
+            settings: dict[str, Any] = json.loads((path / name).read_text(encoding="utf-8"))
+            return dict(settings.get("image_processor", settings))
+    return {}
+
+
+def _tokens(images: Sequence[tuple[torch.Tensor, tuple[int, int, int]]], spec: PatchSpec) -> list[int]:
+    return [t * h * w // spec.merge**2 for _, (t, h, w) in images]
+
+
+def _group_tokens(clips: Sequence[tuple[torch.Tensor, tuple[int, int, int]]], spec: PatchSpec) -> list[tuple[int, int]]:
+    return [(t, h * w // spec.merge**2) for _, (t, h, w) in clips]
+
+
+def _tensors(
+    ids: list[int],
+    types: list[int],
+    images: Sequence[tuple[torch.Tensor, tuple[int, int, int]]],
+    clips: Sequence[tuple[torch.Tensor, tuple[int, int, int]]],
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    tensors = {
+        "input_ids": torch.tensor([ids]),
+        "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
+        "mm_token_type_ids": torch.tensor([types]),
+    }
+    for parts, pixels, grid in (
+        (images, "pixel_values", "image_grid_thw"),
+        (clips, "pixel_values_videos", "video_grid_thw"),
+    ):
+        if parts:
+            tensors[pixels] = torch.cat([values for values, _ in parts])
+            tensors[grid] = torch.tensor([shape for _, shape in parts])
+    return tensors
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,75 @@
+"""The folder of training clips: rows of `clips.jsonl` and their pictures, mapped from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.train.errors import BadClips
+from reasoner.train.row import Row
+from reasoner.train.vocabulary import target
+
+
+class Album:
+    """Rows with their pictures, uint8 (N, groups, 2, H, W, 3): slot 0 RGB, slot 1 luma, change, change 0.5 s later."""
+
+    def __init__(self, pictures: NDArray[np.uint8], rows: list[Row]) -> None:
+        if len(pictures) < len(rows):
+            raise BadClips(f"{len(rows)} rows but pictures of {len(pictures)} clips; render the clips again")
+        self.pictures = pictures
+        self.rows = rows
+        usable = [index for index, row in enumerate(rows) if _can_be_told(row)]
+        self.train = np.array([index for index in usable if rows[index].split == "train"], np.int64)
+        self.val = np.array([index for index in usable if rows[index].split == "val"], np.int64)
+        self.untold = len(rows) - len(usable)
+        """Rows left out: true, but no actor is visible enough to point at."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Album:
+        """Raises BadClips naming the file, and the line of a row that cannot be read."""
+        try:
+            pictures: Any = np.load(folder / "pictures.npy", mmap_mode="r")
+            lines = (folder / "clips.jsonl").read_bytes().splitlines()
+        except (OSError, ValueError) as error:
+            raise BadClips(f"clips in {folder} cannot be read: {error}; render them first") from error
+        if pictures.ndim != 6 or pictures.dtype != np.uint8:
+            raise BadClips(f"{folder / 'pictures.npy'} is {pictures.dtype} {pictures.shape}; render the clips again")
+        decoder = msgspec.json.Decoder(Row)
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(decoder.decode(line))
+            except msgspec.DecodeError as error:
+                raise BadClips(f"{folder / 'clips.jsonl'} line {number}: {error}; render the clips again") from error
+        return cls(pictures, rows)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Every kind of happening in the rows, sorted."""
+        return tuple(sorted({row.kind for row in self.rows}))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label of an object in the rows, sorted."""
+        return tuple(sorted({thing.label for row in self.rows for things in row.objects for thing in things}))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every category that is asked about, sorted."""
+        return tuple(sorted({row.category for row in self.rows}))
+
+    def clip(self, index: int) -> NDArray[np.uint8]:
+        """uint8 (groups, 2, H, W, 3) of one row's valid groups."""
+        return np.asarray(self.pictures[index, : self.rows[index].groups])
+
+
+def _can_be_told(row: Row) -> bool:
+    try:
+        target(row)
+    except ValueError:
+        return False
+    return True

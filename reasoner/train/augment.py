@@ -1,0 +1,36 @@
+"""Small changes of a row that leave its truth intact: mirroring, other colours, other brightness."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.train.row import Row, Thing
+
+GAIN = (0.75, 1.3)
+
+
+def augmented(
+    pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
+) -> tuple[NDArray[np.uint8], Row]:
+    """Pictures (G, 2, H, W, 3) and their row → a copy, mirrored half of the time, recoloured, brighter or darker."""
+    pictures = pictures.copy()
+    order = random.permutation(3)
+    gain = random.uniform(*GAIN)
+    levels = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
+    pictures[:, 0] = levels[pictures[:, 0][..., order]]
+    pictures[:, 1, ..., 0] = levels[pictures[:, 1, ..., 0]]
+    if random.random() < 0.5:
+        return pictures[:, :, :, ::-1], mirrored(row)
+    return pictures, row
+
+
+def mirrored(row: Row) -> Row:
+    """The row of the mirrored clip."""
+    return msgspec.structs.replace(row, objects=tuple(tuple(_mirror(thing) for thing in group) for group in row.objects))
+
+
+def _mirror(thing: Thing) -> Thing:
+    x1, y1, x2, y2 = thing.box
+    return msgspec.structs.replace(thing, box=(1 - x2, y1, 1 - x1, y2))

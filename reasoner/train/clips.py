@@ -1,0 +1,222 @@
+"""Labelled windows for training: scenes seen exactly as the live line sees them.
+
+Writes `pictures.npy`, uint8 (N, 7, 2, 96, 160, 3): per window up to seven groups of RGB and motion pictures, and
+`clips.jsonl` with one row of truth per window. Frames lie 0.5 s apart on a camera's own frame grid, compressed; the
+background is a median of earlier key frames, the view is chosen by the serving code.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth
+from ingest.simulator.world import Scene
+from reasoner.boxes import Box, to_view
+from reasoner.change import change_maps
+from reasoner.train.questions import questions
+from reasoner.view import crop, view_of
+
+GROUPS, SIZE = 7, (160, 96)
+FRAME_RATES = (8.0, 10.0, 12.5, 15.0, 25.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A window to take of a scene and the question to ask of it."""
+
+    start_s: float
+    groups: int
+    category: str
+
+
+def motion_pictures(frames: NDArray[np.uint8], background: NDArray[np.uint8] | None, view: Box) -> NDArray[np.uint8]:
+    """Fine frames uint8 (2G, H, W, 3) → the bundled model's input uint8 (G, 2, 96, 160, 3)."""
+    small = np.stack([crop(frame, view, SIZE) for frame in frames])
+    still = None if background is None else crop(background, view, SIZE)
+    maps = change_maps(small, still)
+    out = np.empty((len(frames) // 2, 2, SIZE[1], SIZE[0], 3), np.uint8)
+    for group in range(len(out)):
+        out[group, 0] = small[2 * group]
+        out[group, 1, ..., 0] = cv2.cvtColor(small[2 * group], cv2.COLOR_RGB2GRAY)
+        out[group, 1, ..., 1] = maps[2 * group]
+        out[group, 1, ..., 2] = maps[2 * group + 1]
+    return out
+
+
+def answer_of(truths: tuple[EventTruth, ...], category: str, start_s: float, end_s: float) -> EventTruth | bool | None:
+    """The event that answers the question with yes, False for no, None where the window cannot tell."""
+    answer: EventTruth | bool | None = False
+    for event in truths:
+        if event.label != category:
+            continue
+        if min(end_s, event.end_s) - max(start_s, event.evident_s) >= 0.9:
+            return event
+        if min(end_s, event.end_s) - max(start_s, event.start_s) > 0.25:
+            answer = None
+    return answer
+
+
+def _kind(scene: Scene, start_s: float, end_s: float, ids: set[int]) -> str:
+    for truth in (*scene.events, *scene.lookalikes):
+        if truth.label != "walking" and min(end_s, truth.end_s) - max(start_s, truth.start_s) > 0.4:
+            return truth.label
+    return "walking" if ids else "nothing"
+
+
+def take(scene: Scene, shot: Shot, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Any]] | None:
+    """Pictures uint8 (G, 2, 96, 160, 3) and the row of truth; None where the window cannot tell the answer."""
+    rate = float(rng.choice(FRAME_RATES))
+    offset = float(rng.uniform(0, 1 / rate))
+    ticks = [round((shot.start_s + 0.5 * k) * rate) / rate + offset for k in range(2 * shot.groups)]
+    answer = answer_of(scene.events, shot.category, ticks[0], ticks[-1])
+    if answer is None:
+        return None
+    quality = int(rng.integers(35, 93))
+    frames = np.stack([_compressed(scene.frame(t), quality) for t in ticks])
+    earlier = [t for t in np.arange(ticks[0] - 0.5, 0, -float(rng.uniform(2.8, 4.0))) if t > 0.1][:7]
+    background = None
+    if len(earlier) >= 3:
+        background = np.median(np.stack([scene.frame(float(t)) for t in earlier]), axis=0).astype(np.uint8)
+    min_share = 0.25 if rng.random() < 0.6 else float(rng.uniform(0.13, 0.25))
+    view = view_of(frames, background, min_share)
+    pictures = motion_pictures(frames, background, view)
+    event = answer if isinstance(answer, EventTruth) else None
+    actors = set(event.actors) if event else set()
+    objects: list[list[dict[str, Any]]] = []
+    ids: set[int] = set()
+    for t in ticks[::2]:
+        seen: list[dict[str, Any]] = []
+        for truth in scene.truth(t):
+            box = to_view(Box(*truth.box), view)
+            if box is None or truth.visible < 0.05:
+                continue
+            ids.add(truth.id)
+            inside = box.area * (view.x2 - view.x1) * (view.y2 - view.y1) / max(1e-9, Box(*truth.box).area)
+            seen.append(
+                {
+                    "id": truth.id,
+                    "label": truth.label,
+                    "box": [round(v, 4) for v in (box.x1, box.y1, box.x2, box.y2)],
+                    "actor": truth.id in actors,
+                    "visible": round(truth.visible * min(1.0, inside), 2),
+                }
+            )
+        objects.append(seen)
+    if event is not None and not _shown(event, ticks[::2], objects):
+        return None
+    asked = questions(shot.category)
+    row = {
+        "groups": shot.groups,
+        "times": [round(t - ticks[0], 1) for t in ticks[::2]],
+        "category": shot.category,
+        "question": asked[int(rng.integers(len(asked)))],
+        "answer": event is not None,
+        "kind": event.label if event else _kind(scene, ticks[0], ticks[-1], ids),
+        "start": round(max(0.0, event.start_s - ticks[0]), 2) if event is not None else None,
+        "end": round(min(ticks[-1], event.end_s) - ticks[0], 2) if event is not None else None,
+        "objects": objects,
+        "seed": scene.seed,
+        "view": [round(v, 4) for v in (view.x1, view.y1, view.x2, view.y2)],
+    }
+    return pictures, row
+
+
+def _shown(event: EventTruth, times: list[float], objects: list[list[dict[str, Any]]]) -> bool:
+    """Whether some picture during the event shows most of an actor: there must be something to point at."""
+    return any(
+        thing["actor"] and thing["visible"] > 0.5
+        for t, seen in zip(times, objects, strict=True)
+        if event.start_s - 0.25 <= t <= event.end_s
+        for thing in seen
+    )
+
+
+def _compressed(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """As a camera's encoder would leave it."""
+    _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def shots(scene: Scene, rng: np.random.Generator) -> list[Shot]:
+    """Windows as the gate would cut them, early, late and beside the events, with fitting and unfitting questions."""
+    out: list[Shot] = []
+    categories = sorted(EVENTS)
+
+    def add(start_s: float, category: str) -> None:
+        groups = int(rng.choice([6, 6, 6, 7, 5]))
+        if start_s >= 0 and start_s + groups <= scene.duration_s:
+            out.append(Shot(start_s, groups, category))
+
+    for event in scene.events:
+        trigger = event.start_s + float(rng.uniform(0.2, 2.2))
+        add(trigger - float(rng.uniform(2.0, 3.2)), event.label)
+        add(trigger - float(rng.uniform(0.0, 2.0)), event.label)
+        if event.end_s - event.start_s > 5:
+            add(float(rng.uniform(event.evident_s, max(event.evident_s + 0.1, event.end_s - 4))), event.label)
+        add(event.start_s - float(rng.uniform(6.0, 7.5)), event.label)
+        add(trigger - float(rng.uniform(1.0, 3.0)), str(rng.choice([c for c in categories if c != event.label])))
+    for alike in scene.lookalikes:
+        if alike.label == "walking":
+            add(
+                float(rng.uniform(alike.start_s, max(alike.start_s + 0.1, alike.end_s - 3))),
+                str(rng.choice(categories)),
+            )
+            continue
+        fitting = next(c for c, plays in LOOKALIKES.items() if alike.label in {p.__name__ for p in plays})
+        middle = (alike.start_s + alike.end_s) / 2
+        add(middle - float(rng.uniform(1.5, 4.0)), fitting)
+        add(alike.start_s - float(rng.uniform(0.5, 3.0)), fitting)
+        add(alike.end_s - float(rng.uniform(2.0, 4.5)), str(rng.choice([fitting, fitting, *categories])))
+    if rng.random() < 0.15:
+        add(float(rng.uniform(0, max(0.1, scene.duration_s - 8))), str(rng.choice(categories)))
+    return out
+
+
+def scene_of(seed: int) -> Scene:
+    """A short scene: perhaps something ordinary, then an event (half of the time) or what looks like one."""
+    rng = np.random.default_rng([seed, 77])
+    alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
+    draw = rng.random()
+    main = str(rng.choice(sorted(EVENTS))) if draw < 0.52 else str(rng.choice(alike)) if draw < 0.92 else "walking"
+    before = [str(rng.choice(["walking", "nothing", *alike]))] if rng.random() < 0.5 else []
+    return Scene(seed, 75.0, kinds=[*before, main])
+
+
+def windows(seed: int) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """Every labelled window of one seed's scene."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([seed, 78])
+    scene = scene_of(seed)
+    taken = (take(scene, shot, rng) for shot in shots(scene, rng))
+    return [window for window in taken if window is not None]
+
+
+def write(folder: Path, first_seed: int, rows: int, validation: int, workers: int = 2) -> None:
+    """Render until `rows` training and `validation` windows are there; no seed serves both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    total = rows + validation
+    shape = (total, GROUPS, 2, SIZE[1], SIZE[0], 3)
+    pictures = np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=shape)
+    at = 0
+    with (folder / "clips.jsonl").open("w", encoding="utf-8") as out, ProcessPoolExecutor(workers) as pool:
+        seed = first_seed
+        while at < total:
+            for found in pool.map(windows, range(seed, seed + 64), chunksize=8):
+                # A scene's windows stay on one side of the split.
+                split = "val" if at < validation else "train"
+                for picture, row in found:
+                    if at < total:
+                        pictures[at, : len(picture)] = picture
+                        out.write(json.dumps({**row, "split": split}, ensure_ascii=False) + "\n")
+                        at += 1
+            seed += 64
+            out.flush()
+    pictures.flush()

@@ -1,0 +1,70 @@
+"""Configuration of supervised training: `witness train sft CONFIG` reads it from TOML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class ModelSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the tiny Qwen3-VL; the defaults give about 8 million parameters, 16 MB in bfloat16."""
+
+    vision_width: Count = 192
+    vision_depth: Count = 4
+    vision_mlp_width: Count = 768
+    vision_heads: Count = 6
+    deepstack: tuple[int, ...] = (2,)
+    width: Count = 256
+    layers: Count = 5
+    heads: Count = 4
+    mlp_width: Count = 768
+    merges: Annotated[int, Meta(ge=0)] = 1200
+    """Merged pairs of the byte-level tokenizer."""
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stage: it ends after `steps`, or after `minutes` of its own training time when `steps` is left out."""
+
+    learning_rate: Positive
+    batch: Count
+    minutes: Positive = 10.0
+    steps: Count | None = None
+    """Fixes the number of steps; the learning rate then follows the steps and a run is reproducible to the bit."""
+    final_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Where the cosine ends, as a share of the learning rate."""
+    rise_share: Annotated[float, Meta(ge=0, lt=1)] = 0.03
+    """Share of the stage in which the learning rate rises from zero."""
+    vision_rate: Positive = 1.0
+    """Learning rate of the vision tower as a share of the stage's."""
+
+
+class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Two stages: `warmup` teaches the vision tower where things are, `sft` teaches everything to answer.
+
+    The text loss is `text_share` times the mean over the answer's tokens plus the rest times the mean over its
+    coordinates and times.
+    """
+
+    clips: str
+    """Folder with `pictures.npy` and `clips.jsonl`, relative to the working directory."""
+    seed: int = 1
+    threads: Count = 2
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Arithmetic of the matrix products; weights and optimizer are float32 either way."""
+    model: ModelSize = ModelSize()
+    warmup: Stage = Stage(learning_rate=1.2e-3, batch=24, minutes=12.0, final_share=0.08)
+    sft: Stage = Stage(learning_rate=8e-4, batch=12, minutes=28.0, final_share=0.02, vision_rate=0.6)
+    text_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    decision_weight: Positive = 4.0
+    """Weight of the first word of the thinking, which decides between yes and no, against that of a plain token."""
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.03
+    clip_norm: Positive = 1.0
+    checkpoint_minutes: Positive = 2.0
+    validation_rows: Annotated[int, Meta(ge=0)] = 192
+    evaluation_rows: Annotated[int, Meta(ge=0)] = 400
+    """Rows of the validation split answered by real generation after training."""
