@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 from itertools import pairwise
-from typing import Literal
 
 from alerts import identity, wording
-from alerts.alert import SCHEMA, Alert, ClipRecord, DecisionRecord, Keyframe, Media, Privacy, Review, sealed
-from alerts.evidence_names import CLIP, evidence_uri, frame_name
+from alerts.alert import SCHEMA, Alert, DecisionRecord, Media, Privacy, Review, sealed
 from alerts.instant import utc_text
+from alerts.keyframes import clip_record, keyframes
 from alerts.origin import Origin
 from alerts.provenance import (
     AlertTime,
@@ -82,7 +81,11 @@ def from_verdict(
             confidence=_confidence(verdict),
             decision=_decision(verdict, told, view_ok, origin.review_below),
             coverage=_coverage(window),
-            media=_media(window, alert_id, told, (onset_ns, peak_ns, end_ns), origin),
+            media=Media(
+                keyframes=keyframes(window, alert_id, told.frames, onset_ns, peak_ns),
+                clip=clip_record(window, alert_id, onset_ns, peak_ns if end_ns is None else end_ns),
+                console_uri=f"{origin.console_url}/alerts/{alert_id}" if origin.console_url else None,
+            ),
             provenance=_provenance(verdict, origin),
             review=Review(status="none"),
             privacy=Privacy(faces_blurred=False, masks_applied=(), retention_until=None),
@@ -195,51 +198,6 @@ def _coverage(window: Window) -> Coverage:
             for i, step in enumerate(steps)
             if step > 2 * usual_ns
         ),
-    )
-
-
-def _media(
-    window: Window, alert_id: str, told: Testimony, moments: tuple[int, int, int | None], origin: Origin
-) -> Media:
-    onset_ns, peak_ns, end_ns = moments
-    frames = window.cut.frames
-    onset, peak = (
-        min(range(len(frames)), key=lambda i: abs(frames[i].stamp.utc_ns - moment)) for moment in (onset_ns, peak_ns)
-    )
-    roles: dict[int, Literal["context", "subject", "onset", "peak"]] = {0: "context"}
-    roles |= dict.fromkeys(told.frames, "subject")
-    roles |= {onset: "onset", peak: "peak"}
-    keyframes = [
-        Keyframe(
-            uri=evidence_uri(alert_id, frame_name(index)),
-            sha256=frames[index].sha256(),
-            time=utc_text(frames[index].stamp.utc_ns),
-            w=frames[index].size[0],
-            h=frames[index].size[1],
-            role=role,
-        )
-        for index, role in sorted(roles.items())
-    ]
-    console = f"{origin.console_url}/alerts/{alert_id}" if origin.console_url else None
-    return Media(
-        keyframes=tuple(keyframes), clip=_clip(window, alert_id, onset_ns, end_ns or peak_ns), console_uri=console
-    )
-
-
-def _clip(window: Window, alert_id: str, onset_ns: int, over_ns: int) -> ClipRecord:
-    clip = window.cut.clip
-    if clip is None:
-        return ClipRecord(status="failed")
-    return ClipRecord(
-        status="ready",
-        uri=evidence_uri(alert_id, CLIP),
-        sha256=clip.sha256(),
-        bytes=len(clip.mp4),
-        start=utc_text(clip.start_utc_ns),
-        end=utc_text(clip.end_utc_ns),
-        pre_roll_s=max(0, onset_ns - clip.start_utc_ns) // 1_000_000 / 1000,
-        post_roll_s=max(0, clip.end_utc_ns - over_ns) // 1_000_000 / 1000,
-        codec=clip.codec,
     )
 
 

@@ -9,7 +9,8 @@ AlertsError
 │   ├── StoreFull (OSError)              no room for evidence or rows
 │   ├── EvidenceLost (FileNotFoundError) a window's evidence is gone or damaged
 │   ├── UnknownRecord (LookupError)      no such window or alert
-│   └── WindowEnded (ValueError)         the window already has its outcome
+│   ├── WindowEnded (ValueError)         the window already has its outcome
+│   └── RevisionConflict (ValueError)    somebody else wrote the next revision first
 ├── BusError
 │   ├── BusUnavailable (ConnectionError) no broker now; trying again later may help
 │   ├── BusDenied (PermissionError)      the broker refuses us; somebody must change a permission
@@ -56,6 +57,10 @@ class UnknownRecord(StoreError, LookupError):
 
 class WindowEnded(StoreError, ValueError):
     """A window ends once; this one already did."""
+
+
+class RevisionConflict(StoreError, ValueError):
+    """The revision does not follow the stored one; read the latest alert and decide again."""
 
 
 class BusError(AlertsError):

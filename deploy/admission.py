@@ -28,6 +28,8 @@ class Ticket(NamedTuple):
     severity: Severity
     since_s: float
     """Monotonic clock when it joined."""
+    restored: bool = False
+    """Left by an earlier run: it was admitted once and is not given up again."""
 
 
 class Shed(NamedTuple):
@@ -48,7 +50,7 @@ def expire(waiting: Iterable[Ticket], now_s: float, wait_s: float) -> tuple[list
     """Those that may still wait, and those that waited too long."""
     kept, shed = [], []
     for ticket in waiting:
-        if now_s - ticket.since_s > wait_s:
+        if now_s - ticket.since_s > wait_s and not ticket.restored:
             shed.append(Shed(ticket.span, "expired"))
         else:
             kept.append(ticket)
@@ -56,11 +58,16 @@ def expire(waiting: Iterable[Ticket], now_s: float, wait_s: float) -> tuple[list
 
 
 def admit(waiting: Iterable[Ticket], newcomer: Ticket, now_s: float, bound: Bound) -> tuple[list[Ticket], list[Shed]]:
-    """The queue with the newcomer in it, at most `bound.windows` long and in order of arrival, and what had to go."""
+    """The queue with the newcomer in it, in order of arrival, and what had to go.
+
+    At most `bound.windows` long; restored tickets come on top of that.
+    """
     kept, shed = expire(waiting, now_s, bound.wait_s)
     kept.append(newcomer)
-    while len(kept) > bound.windows:
-        loser, reason = _overlapping(kept) or (_least(kept, now_s, bound.wait_s), "overload")
+    fresh = [ticket for ticket in kept if not ticket.restored]
+    while len(fresh) > bound.windows:
+        loser, reason = _overlapping(fresh) or (_least(fresh, now_s, bound.wait_s), "overload")
+        fresh.remove(loser)
         kept.remove(loser)
         shed.append(Shed(loser.span, reason))
     return kept, shed
@@ -114,6 +121,12 @@ class Admission:
             self._changed.notify_all()
         self._tell(shed)
         return True
+
+    def restore(self, span: Span, severity: Severity) -> None:
+        """A spooled window of an earlier run. Not bounded here: the spool on disk is."""
+        with self._changed:
+            self._waiting.append(Ticket(span, severity, self._clock(), restored=True))
+            self._changed.notify_all()
 
     def take(self, max_items: int, max_wait_s: float) -> list[Ticket]:
         while True:

@@ -52,8 +52,8 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything one node needs to know."""
 
-    camera: tuple[CameraConfig, ...]
-    rule: tuple[Rule, ...]
+    camera: tuple[CameraConfig, ...] = ()
+    rule: tuple[Rule, ...] = ()
     data: Annotated[str, Meta(min_length=1)] = "./data"
     """Folder of the store, counted from the working directory."""
     ingest: IngestConfig = IngestConfig()
@@ -115,9 +115,8 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
 
 def check(config: Config) -> None:
     """What no single table can know: ids that are distinct and exist, zones that some camera of the rule has."""
-    from ingest.source import check_url
-
     from ingest.errors import SourceRefused
+    from ingest.source import check_url
 
     if not config.camera:
         raise ConfigError("$.camera: no camera; add a [[camera]] table with id and url")

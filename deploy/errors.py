@@ -8,6 +8,9 @@ DeployError
 └── RunFailed      (RuntimeError)       the line cannot go on                                   exit 1
 """
 
+from alerts.console.errors import PortInUse as ConsolePortInUse
+from ingest.simulator.errors import SimulatorUnreachable
+
 
 class DeployError(Exception):
     """Base of this room's errors."""
@@ -33,10 +36,13 @@ class RunFailed(DeployError, RuntimeError):
     """A run that cannot go on."""
 
 
+WRONG_INPUT = (ValueError, LookupError, FileNotFoundError, IsADirectoryError, NotADirectoryError, ModuleNotFoundError)
+PORT_TAKEN = (PortInUse, ConsolePortInUse, SimulatorUnreachable)
+
+
 def exit_status(error: BaseException) -> int:
     """1: it failed; 2: what was asked for is wrong (arguments, configuration, files named, ports)."""
-    wrong = (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError, ModuleNotFoundError, PortInUse)
-    return 2 if isinstance(error, wrong) else 1
+    return 2 if isinstance(error, WRONG_INPUT + PORT_TAKEN) else 1
 
 
 def one_line(error: BaseException) -> str:

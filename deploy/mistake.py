@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from alerts.config import Bootstrap
+from ingest.config import Identifier
+
+
+def _pattern(annotation: Any) -> str:
+    return str(get_args(annotation)[1].pattern)
+
+
+PHRASES = {
+    _pattern(Identifier): "1 to 64 letters, digits, _ . or -, the first a letter or digit",
+    _pattern(Bootstrap): "HOST:PORT, several joined by commas",
+}
+"""What a pattern means, for those that are worth a sentence."""
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<field>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
@@ -24,7 +37,7 @@ def describe(error: msgspec.ValidationError, document: Mapping[str, Any], shape:
     what, path, key = (found["what"], found["path"] or "$", found["key"]) if found else (str(error), "$", None)
     steps = list(_exact(document, _steps(path), shape, str(error)))
     if key:
-        steps, what = _bad_key(document, steps, shape, str(error)), f"bad name: {what}"
+        steps = _bad_key(document, steps, shape, str(error))
     return f"{_path(steps)}{_id(document, steps)}: {_plain(what, shape, steps)}"
 
 
@@ -106,6 +119,13 @@ def _plain(what: str, shape: type[msgspec.Struct], steps: list[str | int]) -> st
         return _unknown_key(unknown[1], fields(shape, steps))
     if missing := _MISSING.match(what):
         return f'missing key "{missing[1]}"'
+    for pattern, phrase in PHRASES.items():
+        if what.endswith(f"matching regex {pattern!r}"):
+            return f"must be {phrase}"
+    if what == "Expected `array`, got `object`" and len(steps) == 1:
+        return f"a list of tables; write [[{steps[0]}]] instead of [{steps[0]}]"
+    if what.startswith("Invalid enum value") and (choices := _choices(shape, steps)):
+        return f"unknown value{what[len('Invalid enum value') :]}; known are {', '.join(choices)}"
     return what[:1].lower() + what[1:]
 
 
@@ -117,19 +137,37 @@ def _unknown_key(key: str, known: list[str]) -> str:
 
 def fields(shape: Any, steps: list[str | int]) -> list[str]:
     """Names of the keys allowed at a path; empty where no struct lies there."""
+    struct = _at(shape, steps)
+    return [field.encode_name for field in msgspec.structs.fields(struct)] if struct else []
+
+
+def _choices(shape: Any, steps: list[str | int]) -> list[str]:
+    """Values of the literal at a path."""
+    struct = _at(shape, steps[:-1])
+    return _literals(get_type_hints(struct).get(str(steps[-1]))) if struct and steps else []
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for inner in get_args(annotation) for value in _literals(inner)]
+
+
+def _at(shape: Any, steps: list[str | int]) -> Any:
+    """The struct that is expected at a path; None where another type is."""
     for step in steps:
-        inner = get_type_hints(shape).get(step) if isinstance(step, str) else None
-        shape = shape if isinstance(step, int) else _struct(inner)
+        if isinstance(step, str):
+            shape = _struct(get_type_hints(shape).get(step))
         if shape is None:
-            return []
-    return [field.encode_name for field in msgspec.structs.fields(shape)]
+            return None
+    return shape
 
 
 def _struct(annotation: Any) -> Any:
     """The struct inside an annotation such as `tuple[CameraConfig, ...]` or `KafkaConfig | None`."""
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
+    for inner in get_args(annotation):
         if (found := _struct(inner)) is not None:
             return found
     return None

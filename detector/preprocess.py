@@ -40,11 +40,13 @@ def change(now: NDArray[np.uint8], reference: NDArray[np.uint8], weight: float =
     The median difference of each channel is taken off first, so that a camera's automatic gain, or a cloud, is no
     change. `weight` scales the result before it is clipped to 0..255.
     """
-    difference = now.astype(np.int16) - reference
-    shift = np.median(difference[::4, ::4].reshape(-1, 3), axis=0).astype(np.int16)
-    largest = np.abs(difference - shift).max(axis=2)
-    scaled = (largest.astype(np.float32) - NOISE_LEVEL) * (CONTRAST * weight)
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    difference = cv2.subtract(now, reference, dtype=cv2.CV_16S)
+    shift = np.median(difference[::8, ::8].reshape(-1, 3), axis=0)
+    red, green, blue = cv2.split(np.abs(difference - shift.astype(np.int16)))
+    largest = cv2.max(cv2.max(red, green), blue)
+    gain = CONTRAST * weight
+    # convertScaleAbs would fold what lies below the noise level back up: subtract with saturation at 0 first.
+    return np.asarray(cv2.convertScaleAbs(np.maximum(largest - NOISE_LEVEL, 0), alpha=gain), np.uint8)
 
 
 def per_second(age_s: float) -> float:

@@ -17,6 +17,10 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     id: Identifier
     url: str
     name: str = ""
+    tls_verify: bool = True
+    """Whether an rtsps:// camera must show a certificate that is trusted."""
+    tls_ca: str = ""
+    """PEM file of the authority that signed it; empty: the system's."""
     zones: dict[Identifier, tuple[Point, ...]] = {}
     """Polygons in 0..1 of the displayed frame."""
 

@@ -65,9 +65,7 @@ def read_time(text: str) -> TimeText:
         start, end = read_time(parts[0]), read_time(parts[1])
         if end.time_s < start.time_s:
             raise ValueError(f"interval {content!r} ends before it starts")
-        return TimeText(
-            (start.time_s + end.time_s) / 2, (start.time_s, end.time_s), start.ambiguous or end.ambiguous
-        )
+        return TimeText((start.time_s + end.time_s) / 2, (start.time_s, end.time_s), start.ambiguous or end.ambiguous)
     bare = _SECONDS_UNIT.sub("", content).strip()
     if ":" in bare:
         return TimeText(_clock_s(bare), None, True)
@@ -130,10 +128,9 @@ def read_spans(text: str) -> tuple[list[TimeSpan], list[str]]:
     index = 0
     while index + 1 < len(words):
         first, second = words[index], words[index + 1]
-        between = text[first.end() : second.start()][:8].strip().lower() if second.start() - first.end() <= 8 else "."
         leads = text[max(0, first.start() - 5) : first.start()].strip().lower() == "from"
         marked = leads or any(word["clock"] or word["unit"] for word in (first, second))
-        if between not in _CONNECTORS or not marked:
+        if not marked or not joins_span(text[first.end() : second.start()]):
             index += 1
             continue
         span = _span(first, second)
@@ -143,6 +140,11 @@ def read_spans(text: str) -> tuple[list[TimeSpan], list[str]]:
             spans.append(span)
         index += 2
     return spans, errors
+
+
+def joins_span(between: str) -> bool:
+    """Whether the text between two times makes a span of them: a dash, `to`, `至` and the like."""
+    return len(between) <= 8 and between.strip().lower() in _CONNECTORS
 
 
 def _span(first: re.Match[str], second: re.Match[str]) -> TimeSpan | None:

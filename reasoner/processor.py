@@ -22,6 +22,9 @@ from reasoner.prompt import Message
 if TYPE_CHECKING:
     import torch
 
+    Patches = tuple[torch.Tensor, tuple[int, int, int]]
+    """Rows of patches, and their grid: groups, rows, columns."""
+
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 START, END = "<|vision_start|>", "<|vision_end|>"
 
@@ -89,11 +92,11 @@ class Processor:
         int64 and the same for videos. generate: open the assistant's turn at the end.
         Raises PromptMismatch when placeholders and pictures do not pair up.
         """
-        images = [self._image(p) for p in pictures if not isinstance(p, Footage)]
+        images = self._images([p for p in pictures if not isinstance(p, Footage)])
         videos = [p for p in pictures if isinstance(p, Footage)]
         clips = [self._video(p) for p in videos]
         text = self._with_video_times(self.render(messages, generate), videos)
-        ids, types = self._expand(text, _tokens(images, self.spec), _group_tokens(clips, self.spec))
+        ids, types = self._expand(text, [_places(grid) for _, grid in images], [grid for _, grid in clips])
         return _tensors(ids, types, images, clips)
 
     def render(self, messages: Sequence[Message], generate: bool = True) -> str:
@@ -108,13 +111,27 @@ class Processor:
         """Generated ids as text; tags stay, control tokens go."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def _image(self, picture: Pixels) -> tuple[torch.Tensor, tuple[int, int, int]]:
-        slots = picture[None] if picture.ndim == 3 else picture
-        size = self.fitted(slots.shape[2], slots.shape[1])
-        group = np.stack([resize_image(slot, size) for slot in slots])
-        return patchify(group[None], self.spec), (1, size[1] // self.spec.patch_px, size[0] // self.spec.patch_px)
+    def _images(self, pictures: Sequence[Pixels]) -> list[Patches]:
+        """Rows of patches and grid of each picture; pictures alike in shape are cut up together."""
+        groups = [self._resized(picture[None] if picture.ndim == 3 else picture) for picture in pictures]
+        if not groups:
+            return []
+        grids = [self._grid(1, group) for group in groups]
+        if len({group.shape for group in groups}) == 1:
+            rows = patchify(np.stack(groups), self.spec).chunk(len(groups))
+        else:
+            rows = tuple(patchify(group[None], self.spec) for group in groups)
+        return list(zip(rows, grids, strict=True))
 
-    def _video(self, footage: Footage) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    def _resized(self, slots: Pixels) -> Pixels:
+        size = self.fitted(slots.shape[2], slots.shape[1])
+        return np.stack([resize_image(slot, size) for slot in slots])
+
+    def _grid(self, groups: int, frames: Pixels) -> tuple[int, int, int]:
+        side = self.spec.patch_px
+        return groups, frames.shape[1] // side, frames.shape[2] // side
+
+    def _video(self, footage: Footage) -> Patches:
         frames = footage.frames
         size = self.fitted(frames.shape[2], frames.shape[1])
         frames = resize_frames(frames, size)
@@ -122,8 +139,7 @@ class Processor:
         if spare:
             frames = np.concatenate([frames, np.repeat(frames[-1:], spare, axis=0)])
         groups = frames.reshape(-1, self.spec.temporal, *frames.shape[1:])
-        side = self.spec.patch_px
-        return patchify(groups, self.spec), (len(groups), size[1] // side, size[0] // side)
+        return patchify(groups, self.spec), self._grid(len(groups), frames)
 
     def _with_video_times(self, text: str, videos: Sequence[Footage]) -> str:
         """Each video placeholder becomes one per frame group, its mean time before it, as Qwen3-VL was trained."""
@@ -144,15 +160,14 @@ class Processor:
         return ((padded[i] + padded[i + step - 1]) / 2 for i in range(0, len(padded), step))
 
     def _expand(
-        self, text: str, image_tokens: Sequence[int], video_groups: Sequence[tuple[int, int]]
+        self, text: str, image_patches: Sequence[int], video_grids: Sequence[tuple[int, int, int]]
     ) -> tuple[list[int], list[int]]:
         """Token ids with every pad repeated for its picture, and each token's kind: 0 text, 1 image, 2 video."""
-        each = [n if self.video_times else n * groups for groups, n in video_groups]
-        copies = [groups if self.video_times else 1 for groups, _ in video_groups]
-        left = {
-            self.image_id: list(image_tokens),
-            self.video_id: [n for n, groups in zip(each, copies, strict=True) for _ in range(groups)],
-        }
+        square = self.spec.merge**2
+        left = {self.image_id: [count // square for count in image_patches], self.video_id: []}
+        for groups, rows, columns in video_grids:
+            each = rows * columns // square
+            left[self.video_id] += [each] * groups if self.video_times else [each * groups]
         kinds = {self.image_id: 1, self.video_id: 2}
         ids: list[int] = []
         types: list[int] = []
@@ -197,19 +212,15 @@ def _image_settings(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _tokens(images: Sequence[tuple[torch.Tensor, tuple[int, int, int]]], spec: PatchSpec) -> list[int]:
-    return [t * h * w // spec.merge**2 for _, (t, h, w) in images]
-
-
-def _group_tokens(clips: Sequence[tuple[torch.Tensor, tuple[int, int, int]]], spec: PatchSpec) -> list[tuple[int, int]]:
-    return [(t, h * w // spec.merge**2) for _, (t, h, w) in clips]
+def _places(grid: tuple[int, int, int]) -> int:
+    return grid[0] * grid[1] * grid[2]
 
 
 def _tensors(
     ids: list[int],
     types: list[int],
-    images: Sequence[tuple[torch.Tensor, tuple[int, int, int]]],
-    clips: Sequence[tuple[torch.Tensor, tuple[int, int, int]]],
+    images: Sequence[Patches],
+    clips: Sequence[Patches],
 ) -> dict[str, torch.Tensor]:
     import torch
 

@@ -116,6 +116,8 @@ class _Routes:
         record = self._shelf.record(request.path_params["alert_id"])
         if record is None:
             raise HTTPException(404, "no such alert")
+        if request.headers.get("accept", "").startswith("text/html"):
+            return self._parts["page.html"]  # the link in a message, opened by a person: the page shows this alert
         return _json(record)
 
     def frame(self, request: Request) -> Response:

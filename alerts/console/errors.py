@@ -8,7 +8,10 @@ ConsoleError
 """
 
 
-class ConsoleError(Exception):
+from alerts.errors import AlertsError
+
+
+class ConsoleError(AlertsError):
     """Any refusal of the console; the message is one line."""
 
 

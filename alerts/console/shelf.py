@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from alerts.console.errors import EvidenceAltered
+from alerts.evidence_names import CLIP, evidence_uri, frame_name
 
 Record = Mapping[str, Any]
 """A published alert as plain JSON values: the field list is alert/1.0."""
@@ -30,9 +31,9 @@ class AlertStore(Protocol):
 
     def alert(self, alert_id: str) -> object | None: ...
 
-    def frame_path(self, alert_id: str, index: int) -> Path: ...
-
-    def clip_path(self, alert_id: str) -> Path: ...
+    @property
+    def data(self) -> Path:
+        """The data folder, to which the records' `uri` are relative."""
 
 
 class Shelf:
@@ -64,7 +65,7 @@ class Shelf:
         digest = None if record is None else _frame_digests(record).get(index)
         if digest is None:
             return None
-        path = self._store.frame_path(alert_id, index)
+        path = self._store.data / evidence_uri(alert_id, frame_name(index))
         try:
             size = path.stat().st_size
             jpeg = path.read_bytes() if size <= _MAX_FRAME_BYTES else b""
@@ -80,7 +81,7 @@ class Shelf:
         clip = {} if record is None else record["media"].get("clip") or {}
         if clip.get("status") != "ready":
             return None
-        path = self._store.clip_path(alert_id)
+        path = self._store.data / evidence_uri(alert_id, CLIP)
         try:
             digest = self._digest(path)
         except OSError:

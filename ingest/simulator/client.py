@@ -1,70 +1,48 @@
-"""One RTSP client: its requests, its place in the stream, its share of unsent bytes."""
+"""One RTSP client: the dialogue and the bytes still to be sent."""
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 from collections.abc import Mapping
 from math import inf
+from urllib.parse import urlsplit
 
-from ingest.simulator import message, rtp, sdp
+from ingest.simulator import message, sdp
 from ingest.simulator.auth import Door
 from ingest.simulator.faults import Fault, split_path
-from ingest.simulator.message import Request
+from ingest.simulator.message import Request, reply
+from ingest.simulator.playback import Counters, Playback
 from ingest.simulator.stream import CLOCK_HZ
 from ingest.simulator.track import MediaClock, Track
 
-UNSENT_BYTES = 1 << 20
-"""Nothing more is queued for a client with this much unsent."""
-MAX_LAG_S = 4.0
-"""A client further behind than this goes on from the newest key frame; what lies between is counted as dropped."""
-REPORT_INTERVAL_S = 3.0
-_TRICKLE_S = 0.2
-_HOUR_90K = 3600 * CLOCK_HZ
-_METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
-
-
-class Counters:
-    """What a server has done since its start."""
-
-    def __init__(self) -> None:
-        self.clients = 0
-        """Connections that are open now."""
-        self.accepted = 0
-        self.sent_packets = 0
-        """Access units."""
-        self.sent_bytes = 0
-        self.dropped_packets = 0
-        """Access units that slow clients were not sent."""
+METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
+_LOOK_AGAIN_90K = CLOCK_HZ // 5
 
 
 class Client:
-    """Spoken to by the server's one thread. `due_90k` says when `advance` wants to be called next."""
+    """Driven by the server's one thread. `due_90k` says when `advance` wants to be called next."""
 
     def __init__(
         self,
         connection: socket.socket,
         tracks: Mapping[str, Track],
+        faults: Mapping[str, Fault],
         door: Door,
         clock: MediaClock,
-        faults: Mapping[str, Fault],
         counters: Counters,
     ) -> None:
         self.connection = connection
         self.closed = False
         self.due_90k: float = inf
-        self._tracks, self._door, self._clock, self._faults, self._counters = tracks, door, clock, faults, counters
+        self._tracks, self._faults, self._door, self._clock, self._counters = tracks, faults, door, clock, counters
         self._in, self._out = bytearray(), bytearray()
         self._session = secrets.token_hex(8)
         self._name = ""
         self._url_fault: Fault | None = None
-        self._track: Track | None = None
-        self._channels = (0, 1)
-        self._playing_since_90k: int | None = None
-        self._number = 0
-        self._sequence = secrets.randbits(16)
-        self._report_90k = 0
-        self._packets = self._octets = 0
+        self._channels: tuple[int, int] | None = None
+        self._playback: Playback | None = None
 
     @property
     def wants_to_write(self) -> bool:
@@ -82,99 +60,108 @@ class Client:
             self.closed = True
             return
         self._in += arrived
+        leave = False
         try:
-            while not self.closed and (request := message.take(self._in)) is not None:
-                self._answer(request)
+            while not leave and (request := message.take(self._in)) is not None:
+                self._out += self._answer(request)
+                leave = request.method == "TEARDOWN"
         except ValueError:
-            self._out += message.reply(400, None)
-            self.flush()
-            self.closed = True
+            self._out += reply(400, None)
+            leave = True
         self.flush()
+        self.closed = self.closed or leave
 
     def flush(self) -> None:
         """Sends as much as the connection takes."""
-        try:
-            if self._out and not self.closed:
-                sent = self.connection.send(self._out)
-                self._counters.sent_bytes += sent
-                del self._out[:sent]
-        except BlockingIOError:
-            return
-        except OSError:
-            self.closed = True
+        self._send(len(self._out))
 
     def advance(self, now_90k: int) -> None:
-        """Queues and sends everything that is due."""
-        if self._track is None or self._playing_since_90k is None:
-            self.due_90k = inf
+        """Queues and sends what is due."""
+        self.due_90k = inf
+        if self._playback is None:
             return
         fault = self._fault()
-        late = fault is not None and now_90k - self._playing_since_90k >= fault.after_s * CLOCK_HZ
-        kind = fault.kind if fault is not None and late else None
+        late = fault is not None and now_90k - self._playback.since_90k >= fault.after_s * CLOCK_HZ
+        kind = fault.kind if fault and late else None
         if kind == "close":
             self.closed = True
-        elif kind == "stall":
-            self.due_90k = now_90k + CLOCK_HZ // 10  # looks again: the fault may be lifted
-        elif kind == "trickle":
-            self._trickle(now_90k)
+        elif kind in ("stall", "trickle"):
+            if kind == "trickle":
+                self._out += b"" if self._out else b"$"
+                self._send(1)
+            self.due_90k = now_90k + _LOOK_AGAIN_90K  # the fault may be lifted
         else:
-            self._report(now_90k)
-            self._send_due(self._track, now_90k, kind)
+            self.due_90k = self._playback.queue(self._out, now_90k, fault, late)
             self.flush()
 
-    def _send_due(self, track: Track, now_90k: int, kind: str | None) -> None:
-        while len(self._out) < UNSENT_BYTES and (due := track.due_90k(self._number)) <= now_90k:
-            if now_90k - due > MAX_LAG_S * CLOCK_HZ:
-                newest = track.newest_key(now_90k)
-                if newest > self._number:
-                    self._counters.dropped_packets += newest - self._number
-                    self._number = newest
-            if kind != "rtcp_only":
-                self._queue(track, kind)
-            self._number += 1
-        full = len(self._out) >= UNSENT_BYTES
-        self.due_90k = inf if full else min(track.due_90k(self._number), self._report_90k)
-
-    def _queue(self, track: Track, kind: str | None) -> None:
-        payload = track.payload(self._number)
-        at_90k = track.captured_90k(self._number) + (_HOUR_90K if kind == "time_jump" else 0)
-        wire = payload.wire(
-            self._channels[0], track.stream.codec, self._sequence, track.rtp_time(at_90k), track.ssrc
-        )
-        if kind == "garbage":
-            rtp.garble(wire, payload.starts, secrets.token_bytes)
-        self._out += wire
-        self._sequence = (self._sequence + len(payload.starts)) & 0xFFFF
-        self._packets += len(payload.starts)
-        self._octets += len(wire) - len(payload.starts) * rtp.HEADER.size
-        self._counters.sent_packets += 1
-
-    def _report(self, now_90k: int) -> None:
-        """A sender report when it is time for one: before the first picture, then every few seconds."""
-        fault = self._fault()
-        if now_90k < self._report_90k or self._track is None or (fault is not None and fault.kind == "no_rtcp"):
+    def _send(self, size: int) -> None:
+        if not size or self.closed:
             return
-        self._report_90k = now_90k + round(REPORT_INTERVAL_S * CLOCK_HZ)
-        ahead_ns = 3_600_000_000_000 if fault is not None and fault.kind == "wrong_clock" else 0
-        self._out += rtp.sender_report(
-            self._channels[1],
-            self._track.ssrc,
-            self._clock.utc_ns(now_90k) + ahead_ns,
-            self._track.rtp_time(now_90k),
-            self._packets,
-            self._octets,
-        )
-
-    def _trickle(self, now_90k: int) -> None:
-        self._out += b"$" if not self._out else b""
         try:
-            sent = self.connection.send(self._out[:1])
-            del self._out[:sent]
+            sent = self.connection.send(memoryview(self._out)[:size])
         except BlockingIOError:
-            pass
+            return
         except OSError:
             self.closed = True
-        self.due_90k = now_90k + round(_TRICKLE_S * CLOCK_HZ)
+            return
+        self._counters.sent_bytes += sent
+        del self._out[:sent]
 
     def _fault(self) -> Fault | None:
         return self._url_fault or self._faults.get(self._name)
+
+    def _answer(self, request: Request) -> bytes:
+        name, url_fault = split_path(request.path)
+        if name:
+            self._name, self._url_fault = name, url_fault
+        fault = self._fault()
+        if fault and fault.kind == "silent":
+            return b""
+        if request.method == "OPTIONS":
+            return reply(200, request, {"Public": METHODS})
+        if (fault and fault.kind == "wrong_password") or not self._door.admits(request):
+            return reply(401, request, {"WWW-Authenticate": self._door.challenge()})
+        track = self._tracks.get(self._name)
+        if track is None:
+            return reply(404, request)
+        session = {"Session": f"{self._session};timeout=60"}
+        match request.method:
+            case "DESCRIBE":
+                headers = {"Content-Type": "application/sdp", "Content-Base": request.url.rstrip("/") + "/"}
+                return reply(200, request, headers, sdp.describe(self._name, track.stream))
+            case "SETUP":
+                return self._set_up(request, track, session)
+            case "PLAY" | "PAUSE" if self._channels is None:
+                return reply(455, request)
+            case "PLAY":
+                return self._play(request, track, self._channels, session)
+            case "PAUSE":
+                self._playback = None
+                return reply(200, request, session)
+            case "GET_PARAMETER" | "SET_PARAMETER" | "TEARDOWN":
+                return reply(200, request, session)
+        return reply(501, request, {"Public": METHODS})
+
+    def _set_up(self, request: Request, track: Track, session: dict[str, str]) -> bytes:
+        """Interleaved in this connection only; a client that asks for UDP is told so and may ask again."""
+        for transport in request.headers.get("transport", "").split(","):
+            if transport.strip().upper().startswith("RTP/AVP/TCP"):
+                asked = re.search(r"interleaved=(\d+)-(\d+)", transport)
+                channels = (int(asked[1]), int(asked[2])) if asked else (0, 1)
+                if max(channels) > 255 or channels[0] == channels[1]:
+                    return reply(461, request)
+                self._channels = channels
+                granted = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]};ssrc={track.ssrc:08X}"
+                return reply(200, request, {"Transport": granted, **session})
+        return reply(461, request)
+
+    def _play(self, request: Request, track: Track, channels: tuple[int, int], session: dict[str, str]) -> bytes:
+        if self._playback is None:
+            self._playback = Playback(track, channels, self._clock, self._counters)
+            self.due_90k = 0
+        playback = self._playback
+        url = urlsplit(request.url)._replace(query="").geturl().removesuffix("/")
+        url = url if url.endswith(sdp.TRACK) else f"{url}/{sdp.TRACK}"
+        rtp_time = track.rtp_time(track.captured_90k(playback.number))
+        info = f"url={url};seq={playback.sequence};rtptime={rtp_time}"
+        return reply(200, request, {**session, "Range": "npt=now-", "RTP-Info": info})

@@ -62,6 +62,11 @@ class Album:
         """Every category that is asked about, sorted."""
         return tuple(sorted({row.category for row in self.rows}))
 
+    def validation(self, count: int) -> list[int]:
+        """At most `count` rows of the validation split, evenly spread."""
+        places = np.linspace(0, len(self.val) - 1, min(count, len(self.val))).round().astype(np.int64)
+        return [int(index) for index in self.val[places]]
+
     def clip(self, index: int) -> NDArray[np.uint8]:
         """uint8 (groups, 2, H, W, 3) of one row's valid groups."""
         return np.asarray(self.pictures[index, : self.rows[index].groups])

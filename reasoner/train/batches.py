@@ -101,6 +101,12 @@ class Batches:
             groups.append((row, group))
         return PictureBatch(_stacked(pictures), dense_truth(groups, self.labels, self.kinds, self.cells))
 
+    def middle_pictures(self, indices: Sequence[int]) -> PictureBatch:
+        """The middle group of each row, as it is."""
+        groups = [(self.album.rows[i], self.album.rows[i].groups // 2) for i in indices]
+        pictures = [np.asarray(self.album.pictures[i, g : g + 1]) for i, (_, g) in zip(indices, groups, strict=True)]
+        return PictureBatch(_stacked(pictures), dense_truth(groups, self.labels, self.kinds, self.cells))
+
     def conversations(self, step: int, count: int) -> TextBatch:
         """`count` augmented training rows."""
         random = self.random(2, step)

@@ -73,10 +73,9 @@ class DenseHead(nn.Module):
         return out[..., :3], torch.cat([centre - half, centre + half], dim=-1), out[..., 7:]
 
     def loss(self, features: Tensor, truth: DenseTruth) -> Tensor:
-        """Objectness + box + actor + active + 0.3 kind, the last four over the cells that hold an object."""
+        """4 objectness (most cells are empty) + box + actor + active + 0.3 kind, the last four over the cells that hold an object."""
         logits, boxes, kinds = self(features)
-        weight = torch.full_like(truth.object, 1.0)
-        loss = functional.binary_cross_entropy_with_logits(logits[..., 0], truth.object, weight) * 4
+        loss = 4 * functional.binary_cross_entropy_with_logits(logits[..., 0], truth.object)
         there = truth.object > 0
         if not there.any():
             return loss
@@ -112,14 +111,15 @@ class NumberHead(nn.Module):
 def box_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
     """(1 - GIoU) + 5 * smooth L1 of x1 y1 x2 y2 boxes (N, 4) → (N,)."""
     far = functional.smooth_l1_loss(boxes, wanted, beta=0.05, reduction="none").mean(1)
-    return 1 - generalised_iou(boxes, wanted) + 5 * far
+    return 1 - overlaps(boxes, wanted)[1] + 5 * far
 
 
-def generalised_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """GIoU (arXiv 1902.09630) of x1 y1 x2 y2 boxes (N, 4), pair by pair; badly ordered corners count as empty."""
+def overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and GIoU (arXiv 1902.09630) of x1 y1 x2 y2 boxes (N, 4), pair by pair; badly ordered corners are empty."""
     top, bottom = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
     both = (bottom - top).clamp_min(0).prod(1)
     areas = [(part[:, 2:] - part[:, :2]).clamp_min(0).prod(1) for part in (boxes, others)]
     union = areas[0] + areas[1] - both
     hull = (torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])).clamp_min(0).prod(1)
-    return both / union.clamp_min(1e-6) - (hull - union) / hull.clamp_min(1e-6)
+    iou = both / union.clamp_min(1e-6)
+    return iou, iou - (hull - union) / hull.clamp_min(1e-6)

@@ -82,6 +82,16 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+KEYWORDS: Mapping[str, tuple[str, ...]] = {
+    "abandoned_object": ("bag", "luggage", "suitcase", "backpack", "abandon", "unattended", "left behind", "leave",
+                         "包", "遗留", "遗弃", "行李", "无人看管"),
+    "fall": ("fall", "fell", "collapse", "trip", "slip", "on the ground", "摔", "跌", "倒地", "倒下"),
+    "fight": ("fight", "attack", "hit", "punch", "kick", "brawl", "violen", "assault", "打架", "斗殴", "殴打", "攻击",
+              "冲突", "打起来"),
+    "running": ("run", "sprint", "rush", "跑"),
+}  # fmt: skip
+"""Words by which a free question about a category is recognised."""
+
 
 def questions(category: str) -> tuple[str, ...]:
     """Every phrasing of one category's question, the plain English one first; KeyError for an unknown category."""

@@ -56,12 +56,15 @@ function render(node, alert) {
   const time = h("time", { datetime: alert.time.onset }, clockTime(alert.time.onset, alert.site.tz));
   const since = h("span", { class: "age", "data-since": alert.time.onset }, age(alert.time.onset));
   const level = shapes.priority(alert);
+  const camera = alert.camera.name || alert.camera.id;
+  const named = alert.headline.includes(camera);
   button.replaceChildren(
     face,
     h("span", { class: "words" },
       h("span", { class: "head", lang: alert.lang ?? "en" }, alert.headline),
-      h("span", { class: "line" }, h("span", { class: "name" }, alert.camera.name || alert.camera.id), time, since),
-      h("span", { class: "line" }, shapes.chip(level), shapes.chip(shapes.decision(alert)), h("span", { class: "p" }, share(alert.confidence.p))),
+      named ? null : h("span", { class: "line" }, h("span", { class: "name" }, camera)),
+      h("span", { class: "line" }, time, since, h("span", { class: "p" }, share(alert.confidence.p))),
+      h("span", { class: "line" }, shapes.chip(level), shapes.chip(shapes.decision(alert))),
     ),
   );
   button.dataset.tone = level.tone;

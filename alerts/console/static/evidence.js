@@ -73,7 +73,7 @@ function outline([x1, y1, x2, y2], piece, current, labels) {
   node.style.height = percent(y2 - y1);
   if (labels) {
     const place = (y1 < 0.09 ? "inside" : "above") + (x1 > 0.8 ? " end" : "");
-    node.append(h("span", { class: "tag", "data-place": place }, h("b", {}, String(piece.number)), piece.label));
+    node.append(h("span", { class: "tag", "data-place": place }, h("b", {}, String(piece.number)), h("span", {}, piece.label)));
   }
   return node;
 }

@@ -35,7 +35,7 @@ export function facts(alert, pick) {
 export function mark(alert, number) {
   const piece = evidence.pieces(alert)[number - 1];
   for (const button of byId("claims").querySelectorAll("button")) {
-    const shown = piece?.claims.some((claim) => claim.id === button.dataset.claim) ?? false;
+    const shown = piece?.claims.some((claim) => spanKey(claim) === button.dataset.claim) ?? false;
     button.setAttribute("aria-pressed", String(shown));
   }
 }
@@ -58,25 +58,31 @@ function confidence(alert) {
 }
 
 function claims(alert, pick) {
-  const said = alert.claims.map((claim) => claim.text).join(" ");
+  const sentences = new Map();
+  for (const claim of alert.claims) sentences.set(spanKey(claim), [...(sentences.get(spanKey(claim)) ?? []), claim]);
+  const said = [...sentences.values()].map(([claim]) => claim.text).join(" ");
   const plain = (text) => text.replaceAll(/[\s.。]+/g, "").toLowerCase();
   byId("summary").hidden = plain(said) === plain(alert.summary);
   byId("summary").lang = byId("claims").lang = alert.lang ?? "en";
   say(byId("summary"), alert.summary);
   const numbers = new Map(alert.evidence.map((piece, i) => [piece.id, i + 1]));
-  const rows = alert.claims.map((claim) => claimRow(alert, claim, numbers, pick));
+  const rows = [...sentences.values()].map((same) => sentence(alert, same, numbers, pick));
   byId("claims").replaceChildren(...rows);
 }
 
-function claimRow(alert, claim, numbers, pick) {
-  const meaning = shapes.verdict(claim);
-  const its = claim.evidence_ids.map((id) => numbers.get(id)).filter(Boolean);
+/** Claims made by one sentence, as person and bag of "a person leaves a bag", stand at one place of the summary. */
+const spanKey = (claim) => claim.span.join("-");
+
+function sentence(alert, same, numbers, pick) {
+  const meaning = shapes.verdict(same);
+  const its = [...new Set(same.flatMap((claim) => claim.evidence_ids))].map((id) => numbers.get(id)).filter(Boolean).sort((a, b) => a - b);
   const time = its.length ? fineTime(alert.evidence[its[0] - 1].time, alert.site.tz) : "";
-  const foot = h("span", { class: "foot" }, shapes.chip(meaning), ...its.map((n) => h("b", { class: "n" }, String(n))), h("span", {}, time));
-  const button = h("button", { type: "button", "data-claim": claim.id, "data-verdict": meaning.tone }, h("span", { class: "text" }, claim.text), foot);
+  const badges = its.map((n) => h("b", { class: "n", "data-number": n }, String(n)));
+  const foot = h("span", { class: "foot" }, shapes.chip(meaning), ...badges, h("span", { class: "at" }, time));
+  const button = h("button", { type: "button", "data-claim": spanKey(same[0]), "data-verdict": meaning.tone }, h("span", { class: "text" }, same[0].text), foot);
   // A claim without evidence is words only: there is nothing to move the picture to.
   button.disabled = !its.length;
-  button.addEventListener("click", () => pick(its[0]));
+  button.addEventListener("click", (event) => pick(Number(event.target.dataset.number ?? its[0])));
   button.addEventListener("focus", () => pick(its[0]));
   return h("li", {}, button);
 }

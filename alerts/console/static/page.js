@@ -102,7 +102,16 @@ async function readNewest() {
   const rows = started ? page.alerts : [...page.alerts].reverse();
   for (const alert of rows) learn(alert, { top: !started, fresh: !started });
   byId("older").hidden = next === null;
+  await readLinked();
   if (selected === null && page.alerts.length) select(page.alerts[0].alert_id, { byHand: false });
+}
+
+/** An address like /alerts/{id} opens the page at that alert, also when it is too old for the first page. */
+async function readLinked() {
+  const id = location.pathname.match(/^\/alerts\/([0-9a-f-]{36})$/)?.[1];
+  if (!id || selected !== null) return;
+  if (!known.has(id)) learn(await read(`/alerts/${id}`), { top: false, fresh: false });
+  select(id);
 }
 
 async function readOlder() {

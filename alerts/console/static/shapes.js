@@ -14,7 +14,7 @@ const DECISION = {
   rejected: { word: "Rejected", tone: "rejected", path: "M3.5 3.5l9 9M12.5 3.5l-9 9" },
 };
 const VERDICT = {
-  supported: { word: "checked", tone: "confirmed", path: DECISION.confirmed.path },
+  supported: { word: "supported", tone: "confirmed", path: DECISION.confirmed.path },
   contradicted: { word: "contradicted", tone: "critical", path: DECISION.rejected.path },
   unverified: { word: "not verified", tone: "quiet", path: "M4 8h8" },
 };
@@ -30,7 +30,12 @@ const kind = (table, key) => (Object.hasOwn(table, key) ? table[key] : OTHER);
 
 export const priority = (alert) => kind(PRIORITY, alert.priority);
 export const decision = (alert) => kind(DECISION, alert.decision.status);
-export const verdict = (claim) => kind(VERDICT, claim.verdict);
+/** Of the claims that one sentence makes: their common verdict, or how many of them are supported. */
+export function verdict(claims) {
+  if (claims.every((claim) => claim.verdict === claims[0].verdict)) return kind(VERDICT, claims[0].verdict);
+  const supported = claims.filter((claim) => claim.verdict === "supported").length;
+  return { ...DECISION.needs_review, word: `${supported} of ${claims.length} supported` };
+}
 export const camera = (line) => kind(CAMERA, line.state);
 
 export function icon({ path, solid }) {

@@ -101,7 +101,7 @@ function blank() {
 }
 
 function fit(ratio) {
-  byId("frame").style.setProperty("--aspect", String(ratio));
+  byId("view").style.setProperty("--aspect", String(ratio));
 }
 
 /** The server says why: a file that no longer has its hash is not evidence. */
@@ -158,6 +158,7 @@ function clipTile() {
   const loop = h("video", { src: evidence.clipUrl(alert), playsinline: true, loop: true, tabindex: "-1" });
   loop.muted = true;
   loop.autoplay = !still.matches;
+  loop.addEventListener("error", () => unplayable(button, clip));
   face.append(loop, h("span", { class: "play" }, icon(PLAY)));
   const seconds = (Date.parse(clip.end) - Date.parse(clip.start)) / 1000;
   const label = `Clip ${Number.isFinite(seconds) ? `${seconds.toFixed(0)} s` : ""}`;
@@ -165,6 +166,12 @@ function clipTile() {
   button.append(h("span", { class: "stamp" }, label, h("kbd", {}, "Space")));
   button.addEventListener("click", toggleClip);
   return h("li", {}, button);
+}
+
+/** The camera's own packets are kept as they came; not every browser plays every codec. */
+function unplayable(button, clip) {
+  const file = h("a", { href: evidence.clipUrl(alert), download: "clip.mp4" }, `${clip.codec} clip: save it and open it in a player`);
+  button.replaceWith(h("span", { class: "face" }, h("span", { class: "absent" }, file)));
 }
 
 // --- the close look ------------------------------------------------------------------------------------------------

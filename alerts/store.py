@@ -1,0 +1,239 @@
+"""The embedded store: flagged windows, alerts with their evidence, and the outbox, in one folder.
+
+    DATA/witness.db       SQLite in WAL mode: windows, outcomes, alerts, revisions, manifests, outbox
+    DATA/spool/           evidence of windows without outcome
+    DATA/evidence/ID/     evidence of alerts
+    DATA/reserve          room for the last rows when the disk is full
+
+A file is on the disk before the row that names it, and a window's outcome, the alert's revision and its outbox row are
+one transaction: whenever the process is killed, each flagged window has its outcome or can still be finished.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from alerts import database, ledger, outbox
+from alerts.alert import Alert, decode
+from alerts.cloudevent import Event
+from alerts.config import StoreConfig
+from alerts.data_folder import WriterLock, sync_folder
+from alerts.errors import EvidenceLost, StoreUnusable, UnknownRecord
+from alerts.evidence_files import EvidenceFiles, StoredFile
+from alerts.evidence_names import CLIP, EVIDENCE, frame_name
+from alerts.outbox import OutboxCounts, OutboxRow
+from alerts.spool import Spool
+from alerts.transactions import Transactions
+from detector.window import Span, Window
+from reasoner.verdict import Verdict
+
+
+class Store:
+    """Thread-safe. One process writes to a folder; any number may read it (`read_only`) meanwhile."""
+
+    def __init__(self, data: Path, config: StoreConfig, lock: WriterLock | None, transactions: Transactions) -> None:
+        """Use `Store.open`."""
+        self.data = data
+        self._lock, self._tx = lock, transactions
+        self._spool, self._evidence = Spool(data, config), EvidenceFiles(data)
+        self._watchers: list[Callable[[Alert], None]] = []
+        self.run = 0
+        """Number of this run; 0 when read-only."""
+
+    @classmethod
+    def open(cls, data: Path, config: StoreConfig | None = None, *, read_only: bool = False) -> Store:
+        """Creates the folder where needed. StoreBusy: another process writes there; StoreMissing: nothing to read;
+        StoreUnusable: damaged, foreign, newer, or evidence without its database."""
+        config = config or StoreConfig()
+        if read_only:
+            return cls(data, config, None, Transactions(data, read_only=True))
+        lock = WriterLock(data)
+        try:
+            if not (data / database.FILE).exists() and any((data / EVIDENCE).glob("*-*")):
+                raise StoreUnusable(f"{data} holds evidence but no {database.FILE}; restore it or use another folder")
+            store = cls(data, config, lock, Transactions(data, read_only=False))
+            store._begin()
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    def _begin(self) -> None:
+        """Starts a run: what a crash left half written is removed."""
+        self._spool.folder.mkdir(exist_ok=True)
+        self._evidence.folder.mkdir(exist_ok=True)
+        sync_folder(self.data)
+        self.run = self._tx.change(ledger.start_run)
+        self._evidence.remove(self._tx.read(ledger.intents))
+        self._tx.change(ledger.forget_intents)
+        self._spool.sweep({*self._unfinished(spooled=True), *self._unfinished(spooled=False)})
+
+    def close(self) -> None:
+        """Waits for the change that is going on; the store is unusable afterwards."""
+        self._tx.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    # Windows
+
+    def flag(self, span: Span) -> bool:
+        """False if that window is already known; otherwise it now must end in one of the four outcomes."""
+        return self._tx.change(lambda db: ledger.flag(db, span, self.run))
+
+    def put_window(self, window: Window) -> None:
+        """Spools the evidence of a flagged window durably. StoreFull: no room; shed it then."""
+        self._tx.read(lambda db: ledger.require_open(db, window.window_id))
+        self._spool.put(window)
+        self._tx.change(lambda db: ledger.spooled(db, window.window_id))
+
+    def load_window(self, window_id: str) -> Window:
+        """EvidenceLost: its evidence is gone or damaged; shed it then."""
+        return self._spool.load(window_id)
+
+    def unfinished(self) -> list[str]:
+        """Windows whose evidence is stored and that have no outcome, oldest first."""
+        return self._unfinished(spooled=True)
+
+    def recover(self) -> int:
+        """Ends the windows of earlier runs whose evidence a crash took as shed, `evidence_lost`; how many. Those whose
+        evidence was stored but not yet noted are kept and become `unfinished`."""
+        lost = 0
+        for spooled in (False, True):
+            for window_id in self._unfinished(spooled=spooled, before_run=self.run):
+                try:
+                    self._spool.load(window_id)
+                except EvidenceLost:
+                    self.shed(window_id, "evidence_lost")
+                    lost += 1
+                else:
+                    self._tx.change(partial(ledger.spooled, window_id=window_id))
+        return lost
+
+    def shed(self, window_id: str, reason: str) -> None:
+        """Ends a window that was not examined, in one word why."""
+        self._tx.change(lambda db: ledger.end(db, window_id, self.run, "shed", reason))
+        self._spool.drop(window_id)
+
+    def reject(self, window_id: str, verdict: Verdict, reason: str = "") -> None:
+        """Ends a window that is no alert; the verdict is kept, its evidence is not."""
+        reason = reason or next(iter(verdict.reasons), "answer_no")
+        self._tx.change(lambda db: ledger.end(db, window_id, self.run, "rejected", reason, None, verdict))
+        self._spool.drop(window_id)
+
+    # Alerts
+
+    def raise_alert(self, window_id: str, alert: Alert, verdict: Verdict | None = None) -> None:
+        """Ends a window as a new alert: evidence files first, then outcome, revision 1, manifest and outbox row in one
+        transaction. EvidenceLost, StoreFull, RevisionConflict: nothing has changed."""
+        window = self._spool.load(window_id)
+        self._tx.change(lambda db: ledger.intend(db, window_id, alert.alert_id))
+        manifest = self._evidence.put(alert.alert_id, window)
+
+        def write(db: sqlite3.Connection) -> None:
+            ledger.add_alert(db, alert, window, manifest)
+            ledger.end(db, window_id, self.run, "alert", "", alert.alert_id, verdict)
+
+        self._tx.change(write)
+        self._spool.drop(window_id)
+        self._tell(alert)
+
+    def merge(self, window_id: str, alert: Alert, verdict: Verdict | None = None) -> None:
+        """Ends a window as one more occurrence: outcome, next revision and outbox row in one transaction. The alert
+        keeps the evidence of its first window. RevisionConflict: it does not follow the stored revision."""
+
+        def write(db: sqlite3.Connection) -> None:
+            ledger.revise(db, alert, None)
+            ledger.end(db, window_id, self.run, "merged", "", alert.alert_id, verdict)
+
+        self._tx.change(write)
+        self._spool.drop(window_id)
+        self._tell(alert)
+
+    def revise(self, alert: Alert, event: Event | None = None) -> None:
+        """Adds a revision that no window caused (a review, a closing) and its outbox row."""
+        self._tx.change(lambda db: ledger.revise(db, alert, event))
+        self._tell(alert)
+
+    def watch(self, callback: Callable[[Alert], None]) -> None:
+        """Calls back after each stored revision, on the thread that stored it; must return quickly and not raise."""
+        self._watchers.append(callback)
+
+    def latest_alert(self, camera_id: str, rule_id: str) -> Alert | None:
+        return self._tx.read(lambda db: ledger.latest_alert(db, camera_id, rule_id))
+
+    def alerts(self, limit: int = 100, before: str | None = None) -> list[Alert]:
+        """Last revisions, newest first; with `before`, those raised before that alert."""
+        return self._tx.read(lambda db: ledger.alerts(db, limit, before))
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """Its last revision."""
+        records = self._tx.read(lambda db: ledger.revisions(db, alert_id))
+        return decode(records[-1]) if records else None
+
+    def revisions(self, alert_id: str) -> list[Alert]:
+        """The first one first."""
+        return [decode(record) for record in self._tx.read(lambda db: ledger.revisions(db, alert_id))]
+
+    def counts(self, *, this_run: bool = False) -> dict[str, int]:
+        """`flagged`, `alert`, `rejected`, `merged`, `shed`; this run's include windows it ended for earlier runs."""
+        return self._tx.read(lambda db: ledger.counts(db, self.run if this_run else None))
+
+    # Evidence
+
+    def manifest(self, alert_id: str) -> list[StoredFile]:
+        return self._tx.read(lambda db: ledger.manifest(db, alert_id))
+
+    def evidence_folder(self, alert_id: str) -> Path:
+        return self._evidence.folder / alert_id
+
+    def frame_path(self, alert_id: str, index: int) -> Path:
+        """File of one fine frame of the alert's window; whether it exists is not checked."""
+        return self.evidence_folder(alert_id) / frame_name(index)
+
+    def clip_path(self, alert_id: str) -> Path:
+        return self.evidence_folder(alert_id) / CLIP
+
+    def window(self, alert_id: str) -> Window:
+        """The window that raised an alert, with its stored pictures. UnknownRecord; EvidenceLost: a file is missing."""
+        find = "SELECT window FROM alert WHERE alert_id = ?"
+        row = self._tx.read(lambda db: db.execute(find, (alert_id,)).fetchone())
+        if row is None:
+            raise UnknownRecord(f"no alert {alert_id} in {self.data}")
+        return self._evidence.window(alert_id, msgspec.msgpack.decode(row[0], type=Window))
+
+    # Outbox
+
+    def outbox_pending(self, limit: int) -> list[OutboxRow]:
+        """Oldest first."""
+        return self._tx.read(lambda db: outbox.pending(db, limit))
+
+    def outbox_sent(self, seqs: Sequence[int]) -> None:
+        self._tx.change(lambda db: outbox.settle(db, seqs, "sent"))
+
+    def outbox_undeliverable(self, seq: int, reason: str) -> None:
+        """Takes a record out of the way that no broker will ever accept."""
+        self._tx.change(lambda db: outbox.settle(db, [seq], "undeliverable", reason))
+
+    def outbox_counts(self) -> OutboxCounts:
+        return self._tx.read(outbox.counts)
+
+    # Inside
+
+    def _unfinished(self, *, spooled: bool, before_run: int | None = None) -> list[str]:
+        return self._tx.read(lambda db: ledger.unfinished(db, spooled=spooled, before_run=before_run))
+
+    def _tell(self, alert: Alert) -> None:
+        for callback in self._watchers:
+            callback(alert)

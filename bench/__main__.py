@@ -1,0 +1,33 @@
+"""python -m bench NAME [--json] [options of the benchmark]."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+NAMES = {
+    "ingest": "CPU of watching a 1080p25 camera against decoding every frame of it",
+    "latency": "event to alert in the demo with four cameras",
+    "processor": "our pictures-to-tensors against transformers' own, same result",
+    "ring": "memory of 60 s of a 1080p camera against raw yuv420p",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks; the peer is measured beside.")
+    commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
+    for name, text in sorted(NAMES.items()):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+        importlib.import_module(f"bench.{name}").arguments(command)
+    options = parser.parse_args()
+    module = importlib.import_module(f"bench.{options.name}")
+    from bench.report import show
+
+    show(options.name, module.run(options), options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What every benchmark says beside its figures: which machine, which versions, which commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("av", "numpy", "onnxruntime", "torch", "transformers")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, Python and library versions, commit of the working tree."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
+        platform.processor(),
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "gpu": _gpu(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _gpu() -> str | None:
+    try:
+        out = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return out.stdout.strip() or None
+
+
+def _commit() -> str | None:
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return out.stdout.strip()
+
+
+def show(name: str, figures: dict[str, Any], as_json: bool) -> None:
+    """Print a benchmark's figures: one JSON object as the last line, or one figure a line."""
+    record = {"bench": name, **figures, "machine": machine()}
+    if as_json:
+        print(json.dumps(record))
+        return
+    print(f"{name} ({record['machine']['cpu']}, {record['machine']['cores']} cores)")
+    for key, value in figures.items():
+        print(f"  {key:28} {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,212 @@
+"""The `witness` command: one function per subcommand, each imports what it needs when it runs.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration. Errors are one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from deploy.arguments import parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = parse(argv)
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if arguments.debug:
+            raise
+        from deploy.errors import exit_status, one_line
+        from deploy.secret import Redaction
+
+        return _fail(Redaction()(one_line(error)), exit_status(error))
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"witness: {text}", file=sys.stderr)
+    return status
+
+
+def say(text: str) -> None:
+    """A line on stdout, at once."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """A line on stderr: progress, and what a person should know."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def demo(arguments: Namespace) -> int:
+    from deploy.demo import Wanted, run_demo
+    from deploy.screen import summary_lines
+
+    wanted = Wanted(
+        seconds=arguments.seconds,
+        cameras=arguments.cameras,
+        seed=arguments.seed,
+        data=arguments.data,
+        port=arguments.port,
+        console=not arguments.no_console,
+        kafka=arguments.kafka,
+        debug=arguments.debug,
+    )
+    summary = run_demo(wanted, say, note)
+    _say_all(summary_lines(summary, truth=True))
+    if arguments.json:
+        say(msgspec.json.encode(summary).decode())
+    return 0
+
+
+def run(arguments: Namespace) -> int:
+    from deploy.live import run_live
+    from deploy.screen import summary_lines
+
+    summary = run_live(arguments.config, arguments.seconds, say, note, debug=arguments.debug)
+    _say_all(summary_lines(summary, truth=False))
+    if arguments.json:
+        say(msgspec.json.encode(summary).decode())
+    return 0
+
+
+def check(arguments: Namespace) -> int:
+    from deploy.check import examine
+    from deploy.config import load
+    from deploy.screen import table
+    from deploy.secret import Redaction
+
+    loaded = load(arguments.config)
+    redaction = Redaction(loaded.secrets)
+    rows = examine(loaded.config, probe=arguments.probe, timeout_s=arguments.timeout)
+    _say_all(redaction(line) for line in table([row.cells() for row in rows]))
+    failed = sum(row.state == "FAIL" for row in rows)
+    say(f"{failed} of {len(rows)} do not work" if failed else f"all {len(rows)} work")
+    return 1 if failed else 0
+
+
+def ask(arguments: Namespace) -> int:
+    from reasoner.ask import ask as ask_video
+    from reasoner.ask import render
+
+    from reasoner.config import ReasonerConfig
+
+    config = ReasonerConfig(model=arguments.model)
+    result = ask_video(arguments.video, arguments.question, config, arguments.lang, arguments.fps)
+    say(msgspec.json.encode(result).decode() if arguments.json else render(result, arguments.lang))
+    return 0
+
+
+def simulate(arguments: Namespace) -> int:
+    from deploy.simulate import render_scenes, serve
+
+    if arguments.fault == "list":
+        from ingest.simulator.faults import FAULTS
+
+        _say_all(FAULTS)
+        return 0
+    if arguments.render is not None:
+        _say_all(render_scenes(arguments.render, arguments.clips or 4, arguments.seed, note))
+        return 0
+    serve(arguments, say, note)
+    return 0
+
+
+def alerts_list(arguments: Namespace) -> int:
+    from deploy import archive
+
+    with archive.open_store(arguments) as store:
+        for alert in store.alerts(arguments.limit):
+            say(archive.as_json(alert) if arguments.json else archive.line(alert))
+    return 0
+
+
+def alerts_show(arguments: Namespace) -> int:
+    from deploy import archive
+
+    with archive.open_store(arguments) as store:
+        alert = archive.find(store, arguments.alert_id)
+        _say_all([archive.as_json(alert)] if arguments.json else archive.lines(store, alert))
+    return 0
+
+
+def alerts_media(arguments: Namespace) -> int:
+    from deploy import archive
+
+    with archive.open_store(arguments) as store:
+        alert = archive.find(store, arguments.alert_id)
+        written = [str(path) for path in archive.write_media(store, alert, arguments.out)]
+    _say_all([msgspec.json.encode(written).decode()] if arguments.json else written)
+    return 0
+
+
+def alerts_verify(arguments: Namespace) -> int:
+    from alerts.verify import verify
+
+    from deploy import archive
+
+    with archive.open_store(arguments) as store:
+        disagreements = verify(store)
+    if arguments.json:
+        say(msgspec.json.encode(disagreements).decode())
+    else:
+        _say_all(archive.disagreement_lines(disagreements))
+    return 1 if disagreements else 0
+
+
+def models_list(arguments: Namespace) -> int:
+    from deploy.bundled import models
+    from deploy.screen import table
+
+    _say_all(table(models()))
+    return 0
+
+
+def train_scorer(arguments: Namespace) -> int:
+    from detector.train import train
+
+    say(str(train(arguments.config, arguments.out or Path("runs/scorer"), resume=arguments.resume)))
+    return 0
+
+
+def train_sft(arguments: Namespace) -> int:
+    from reasoner.train.sft import train
+
+    say(str(train(arguments.config, arguments.out or Path("runs/sft"), resume=arguments.resume)))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "demo": demo,
+    "run": run,
+    "check": check,
+    "ask": ask,
+    "simulate": simulate,
+    "alerts_list": alerts_list,
+    "alerts_show": alerts_show,
+    "alerts_media": alerts_media,
+    "alerts_verify": alerts_verify,
+    "models_list": models_list,
+    "train_scorer": train_scorer,
+    "train_sft": train_sft,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

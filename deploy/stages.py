@@ -1,0 +1,208 @@
+"""The four stages of the line as plain functions over batches, each a small object that holds what it needs.
+
+score: coarse frames → spans; fetch: spans → tickets; reason: tickets → judgements; decide: judgements → alerts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from alerts.alert import Alert
+from alerts.errors import EvidenceLost, StoreError, StoreFull
+from alerts.origin import Origin
+from alerts.policy import Merged, New, decide
+from deploy.admission import Ticket
+from deploy.errors import one_line
+from deploy.ledger import Ledger
+from detector.rule import Rule
+from detector.window import Span, Window
+from ingest.config import CameraConfig, Point
+from ingest.errors import CutUnavailable
+from ingest.frame import CoarseFrame, Cut
+from reasoner.verdict import Verdict
+
+if TYPE_CHECKING:
+    from reasoner.reason import Reasoner
+
+    from alerts.store import Store
+    from detector.gate import Gate
+    from detector.scorer import Scorer
+
+log = logging.getLogger(__name__)
+
+CUT_GRACE_S = 4.0
+"""A cut may wait this long after the end of its span for the packets to arrive."""
+MAX_REASON_CHARS = 200
+
+
+class Cutter(Protocol):
+    """What a camera gives to the line."""
+
+    def cut(self, start_utc_ns: int, end_utc_ns: int, timeout_s: float) -> Cut: ...
+
+
+class Judgement(NamedTuple):
+    """A window with what the reasoner made of it."""
+
+    window: Window
+    verdict: Verdict
+
+
+class Published(NamedTuple):
+    """An alert and the moment its row was committed."""
+
+    alert: Alert
+    committed_utc_ns: int
+
+
+class Score:
+    """Scores coarse frames, lets the gate decide, stores what it flags. One thread at a time uses the gate."""
+
+    def __init__(self, scorer: Scorer, gate: Gate, store: Store, ledger: Ledger) -> None:
+        self._scorer = scorer
+        self._gate = gate
+        self._store = store
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self.unflagged = 0
+        """Spans that could not be stored and were therefore never flagged."""
+
+    def __call__(self, frames: Sequence[CoarseFrame]) -> list[Span]:
+        scores = self._scorer.score(frames)
+        now = time.time_ns()
+        with self._lock:
+            return self._flag(
+                span
+                for frame, row in zip(frames, scores, strict=True)
+                for span in self._gate.update(frame.camera_id, frame.epoch, frame.stamp.utc_ns, row.tolist(), now)
+            )
+
+    def tick(self) -> list[Span]:
+        """Spans that are complete although their camera has sent nothing new."""
+        with self._lock:
+            return self._flag(self._gate.tick(time.time_ns()))
+
+    def flush(self) -> list[Span]:
+        """Spans still open when the run ends."""
+        with self._lock:
+            return self._flag(self._gate.flush(time.time_ns()))
+
+    def _flag(self, spans: Iterable[Span]) -> list[Span]:
+        flagged = []
+        for span in spans:
+            try:
+                if self._store.flag(span):
+                    self._ledger.flag(span.window_id)
+                    flagged.append(span)
+            except StoreError as error:
+                self.unflagged += 1
+                log.error("window %s of %s cannot be flagged: %s", span.window_id, span.camera_id, error)
+        return flagged
+
+
+class Fetch:
+    """Cuts the evidence of a span out of its camera's ring and spools it durably."""
+
+    def __init__(
+        self, cameras: Mapping[str, Cutter], rules: Mapping[str, Rule], store: Store, background: Callable[[str], bytes]
+    ) -> None:
+        self._cameras = cameras
+        self._rules = rules
+        self._store = store
+        self._background = background
+
+    def __call__(self, spans: Sequence[Span]) -> list[Ticket]:
+        return [self._fetch(span) for span in spans]
+
+    def _fetch(self, span: Span) -> Ticket:
+        wait_s = max(0.0, (span.end_utc_ns - time.time_ns()) / 1e9) + CUT_GRACE_S
+        cut = self._cameras[span.camera_id].cut(span.start_utc_ns, span.end_utc_ns, wait_s)
+        if not cut.frames:
+            raise CutUnavailable("no_frames")
+        self._store.put_window(Window(span=span, cut=cut, background=self._background(span.camera_id)))
+        return Ticket(span, self._rules[span.rule_id].severity, time.monotonic())
+
+
+class Reason:
+    """Asks the reasoner about spooled windows."""
+
+    def __init__(
+        self, reasoner: Reasoner, cameras: Mapping[str, CameraConfig], rules: Mapping[str, Rule], store: Store
+    ) -> None:
+        self._reasoner = reasoner
+        self._cameras = cameras
+        self._rules = rules
+        self._store = store
+
+    def __call__(self, tickets: Sequence[Ticket]) -> list[Judgement]:
+        return [self._reason(ticket.span) for ticket in tickets]
+
+    def _reason(self, span: Span) -> Judgement:
+        window = self._store.load_window(span.window_id)
+        camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
+        verdict = self._reasoner.reason(window, rule, zones(rule, camera), camera.name or camera.id)
+        return Judgement(window, verdict)
+
+
+class Decide:
+    """Lets the site's policy make an alert of a verdict, and stores the outcome in one transaction."""
+
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraConfig],
+        rules: Mapping[str, Rule],
+        origin: Origin,
+        store: Store,
+        ledger: Ledger,
+        on_alert: Callable[[Published], None],
+    ) -> None:
+        """on_alert: told of each new alert after it was committed."""
+        self._cameras = cameras
+        self._rules = rules
+        self._origin = origin
+        self._store = store
+        self._ledger = ledger
+        self._on_alert = on_alert
+
+    def __call__(self, judgements: Sequence[Judgement]) -> list[None]:
+        for judgement in judgements:
+            self._decide(*judgement)
+        return []
+
+    def _decide(self, window: Window, verdict: Verdict) -> None:
+        span = window.span
+        camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
+        latest = self._store.latest_alert(camera.id, rule.id)
+        outcome = decide(verdict, window, rule, camera, self._origin, latest, time.time_ns())
+        match outcome:
+            case New(alert=alert):
+                done = self._ledger.end(span.window_id, "alert", lambda: self._store.raise_alert(span.window_id, alert))
+                if done:
+                    self._on_alert(Published(alert, time.time_ns()))
+            case Merged(alert=alert):
+                self._ledger.end(span.window_id, "merged", lambda: self._store.merge(span.window_id, alert))
+            case _:
+                self._ledger.end(span.window_id, "rejected", lambda: self._store.reject(span.window_id, verdict))
+
+
+def zones(rule: Rule, camera: CameraConfig) -> dict[str, tuple[Point, ...]]:
+    """The polygons of a camera in which a rule's evidence must lie; empty: the whole frame."""
+    return {name: camera.zones[name] for name in rule.zones if name in camera.zones}
+
+
+def shed_reason(error: Exception) -> str:
+    """Why a window could not be examined, short enough for a row."""
+    match error:
+        case CutUnavailable():
+            reason = error.reason
+        case StoreFull():
+            reason = "store_full"
+        case EvidenceLost():
+            reason = "evidence_lost"
+        case _:
+            reason = f"failed: {type(error).__name__}: {one_line(error)}"
+    return reason[:MAX_REASON_CHARS]

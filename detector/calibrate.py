@@ -1,0 +1,138 @@
+"""From similarities to probabilities and thresholds, on scenes that were not learned from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detector import film
+from detector.captions import phrases
+from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder
+from detector.memory import CameraMemory
+from detector.novelty import Novelty
+from detector.similarity import pooled, probability
+from detector.statement import Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detector.engines import Engine
+
+log = logging.getLogger(__name__)
+
+SEED = 2_000_000
+EVIDENT_S = 2.0
+"""An event counts as found if a frame of the first two seconds in which it can be seen passes."""
+WORDINGS = 4
+MARGIN = 0.8
+"""The threshold is set this much below the held-out event that is hardest to keep."""
+CEILING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Every key frame of the held-out scenes, one row each."""
+
+    scene: NDArray[np.int64]
+    t_s: NDArray[np.float64]
+    tokens: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+    scenes: tuple[film.Scene, ...]
+
+
+def look(engine: Engine, size: tuple[int, int], seeds: Sequence[int], scene_s: float, interval_s: float) -> Seen:
+    """Plays the scenes as cameras, one key frame each `interval_s`, through memory, engine and novelty as in serving."""
+    rows: list[tuple[int, float, NDArray[np.float32], float]] = []
+    scenes = []
+    for index, seed in enumerate(seeds):
+        scene, memory, novelty = film.make_scene(seed, scene_s), CameraMemory(size), Novelty()
+        scenes.append(scene)
+        for t_s in film.key_times(seed, scene_s, interval_s):
+            frame = film.coarse_frame(scene, t_s, "scene", 60)
+            tokens = engine.image(memory.look(0, frame.stamp.utc_ns, frame.image())[None])[0]
+            rows.append((index, t_s, tokens.astype(np.float16), novelty.update(tokens)))
+    return Seen(
+        scene=np.array([row[0] for row in rows]),
+        t_s=np.array([row[1] for row in rows]),
+        tokens=np.stack([row[2] for row in rows]).astype(np.float32),
+        novelty=np.array([row[3] for row in rows], np.float32),
+        scenes=tuple(scenes),
+    )
+
+
+def fit(features: NDArray[np.float64], truth: NDArray[np.bool_], ridge: float = 1e-3) -> NDArray[np.float64]:
+    """Logistic regression by Newton steps: weights (columns + 1,), the offset last. Ridge keeps separable data finite."""
+    x = np.column_stack([features, np.ones(len(features))])
+    w = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        gradient = x.T @ (p - truth) / len(x) + ridge * w
+        hessian = (x * (p * (1 - p))[:, None]).T @ x / len(x) + ridge * np.eye(len(w))
+        step = np.linalg.solve(hessian, gradient)
+        w = w - step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return w
+
+
+def calibrate(
+    engine: Engine, folder: ScorerFolder, categories: Sequence[str], seen: Seen, recall: float
+) -> dict[str, CategoryRecord]:
+    """Slope, offset, novelty weight and threshold of each category, over several wordings of its rule."""
+    record = folder.record
+    tokenizer = Tokens(folder.file(TOKENIZER), record.shape.text_length)
+    out = {}
+    for category in categories:
+        known = phrases(category, categories)
+        texts = engine.text(tokenizer.encode(known[:: max(1, len(known) // WORDINGS)]))
+        logits = record.scale * pooled(seen.tokens, texts, record.sharpness) + record.bias
+        out[category] = _category(category, logits, seen, recall)
+        log.info("%s: %s", category, out[category])
+    return out
+
+
+def _category(category: str, logits: NDArray[np.float32], seen: Seen, recall: float) -> CategoryRecord:
+    held = np.zeros(len(seen.t_s), np.int8)
+    chances: list[NDArray[np.bool_]] = []
+    for index, scene in enumerate(seen.scenes):
+        inside = seen.scene == index
+        for event in scene.events:
+            if event.label != category or event.evident_s > scene.duration_s - EVIDENT_S:
+                continue
+            phases = np.array([film.phase(event, t) for t in seen.t_s])
+            held[inside & (phases == 1)] = 1
+            held[inside & (phases == -1) & (held != 1)] = -1
+            chances.append(inside & (seen.t_s >= event.evident_s) & (seen.t_s <= event.evident_s + EVIDENT_S))
+    chances = [chance for chance in chances if chance.any()]
+    judged = held != -1
+    wordings = logits.shape[1]
+    features = np.column_stack(
+        [logits[judged].T.reshape(-1).astype(np.float64), np.tile(seen.novelty[judged], wordings).astype(np.float64)]
+    )
+    truth = np.tile(held[judged] == 1, wordings)
+    slope, novelty, offset = fit(features, truth)
+    if novelty < 0:
+        # What is unusual must never count against an event.
+        slope, offset = fit(features[:, :1], truth)
+        novelty = 0.0
+    draft = CategoryRecord(
+        slope=float(slope), offset=float(offset), novelty=float(novelty), threshold=0.5, recall=0.0, flags_per_minute=0.0
+    )
+    scores = np.stack([probability(logits[:, wording], seen.novelty, draft) for wording in range(wordings)], axis=1)
+    peaks = np.sort(np.array([scores[chance, wording].max() for chance in chances for wording in range(wordings)]))
+    lost = int(np.floor((1 - recall) * len(peaks)))
+    threshold = min(CEILING, max(1e-3, float(peaks[lost]) * MARGIN)) if len(peaks) else CEILING
+    quiet = held == 0
+    minutes = max(float(quiet.sum()) * float(np.median(np.diff(seen.t_s[seen.scene == 0]))) / 60, 1e-9)
+    return CategoryRecord(
+        slope=draft.slope,
+        offset=draft.offset,
+        novelty=draft.novelty,
+        threshold=round(threshold, 4),
+        recall=round(float((peaks >= threshold).mean()) if len(peaks) else 0.0, 4),
+        flags_per_minute=round(float((scores[quiet] >= threshold).mean(axis=1).sum()) / minutes, 4),
+    )

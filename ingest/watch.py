@@ -1,0 +1,193 @@
+"""One connection to a camera: what happens to each packet. Runs on one thread of the camera's process. Loads PyAV."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from av.packet import Packet as AvPacket
+from av.video.frame import VideoFrame
+
+from ingest.clock import CameraClock
+from ingest.config import CameraConfig, IngestConfig
+from ingest.decode import Decoder, Picture
+from ingest.demux import Demuxer, reported_ns
+from ingest.errors import SourceUndecodable
+from ingest.frame import CoarseFrame
+from ingest.ring import Packet, Ring
+from ingest.wire import Beat
+
+COARSE_LIMIT_S = 5.0
+"""Coarse frames are never further apart: in a longer GOP the pictures up to that moment are decoded as well."""
+NO_PICTURE_S = 10.0
+"""Packets without a single picture for this long: the camera is reconnected."""
+MAX_PACKETS_PER_S = 600
+"""Ten times what cameras send. More is a flood."""
+BEAT_NS = 1_000_000_000
+
+
+class Watch:
+    """Ring, clock and coarse frames of one connection.
+
+    Per packet: one copy into the ring and a few integer comparisons. Everything else happens per key frame or per second.
+    `lock` guards the ring for the thread that makes cuts.
+    """
+
+    def __init__(
+        self,
+        camera: CameraConfig,
+        ingest: IngestConfig,
+        demuxer: Demuxer,
+        shown: str,
+        first_epoch: int,
+        on_coarse: Callable[[CoarseFrame], bool],
+        on_beat: Callable[[Beat], None],
+    ) -> None:
+        self.lock = threading.Lock()
+        self.ring = Ring(ingest.ring_s, ingest.ring_mib * 1024 * 1024)
+        self._camera, self._ingest, self._demuxer, self._shown = camera, ingest, demuxer, shown
+        self._clock = CameraClock(demuxer.time_base, first_epoch)
+        self._decoder = Decoder(demuxer.codec, demuxer.extradata, ingest.max_pixels)
+        self._follower: Decoder | None = None
+        self._on_coarse, self._on_beat = on_coarse, on_beat
+        ticks_per_s = demuxer.time_base[1] / demuxer.time_base[0]
+        self._coarse_ticks = ingest.coarse_interval_s * ticks_per_s
+        self._limit_ticks = COARSE_LIMIT_S * ticks_per_s
+        self._last_coarse_pts: int | None = None
+        self._picture_size: tuple[int, int] | None = None
+        self._wall_minus_steady_ns = time.time_ns() - time.monotonic_ns()
+        self._last_picture_ns = self._last_beat_ns = time.monotonic_ns()
+        self._beat_packets = 0
+        self._packets = self._bytes = self._key_frames = self._coarse = 0
+        self._dropped: Counter[str] = Counter()
+        self._next_pts = self._gop_pts = 0
+
+    def run(self) -> None:
+        """Until the camera ends the stream. Raises the errors of ingest."""
+        for packet in self._demuxer.packets():
+            self._take(packet)
+
+    def _take(self, coded: AvPacket) -> None:
+        steady_ns = time.monotonic_ns()
+        key = coded.is_keyframe
+        pts, dts = coded.pts, coded.dts
+        if pts is None:  # FFmpeg leaves it out of the first packet of an RTSP stream
+            pts = self._next_pts if dts is None else dts
+        packet = Packet(bytes(coded), pts, dts, coded.duration or 0, key)
+        self._next_pts = pts + packet.duration
+        self._packets += 1
+        self._bytes += len(packet.data)
+        before = self._clock.timeline
+        timeline = self._clock.feed(
+            pts, dts, steady_ns + self._wall_minus_steady_ns, reported_ns(coded) if key else None, key
+        )
+        if timeline is not before:
+            self._follower = self._last_coarse_pts = None
+        with self.lock:
+            kept = self.ring.append(packet, timeline, steady_ns / 1e9)
+        if key:
+            self._key_frames += 1
+            if self._follower is not None and pts - self._gop_pts < self._limit_ticks:
+                self._follower = None
+            self._gop_pts = pts
+        if self._follower is not None:
+            self._follow(packet)
+        elif key:
+            self._look_at(packet)
+        elif kept and pts - (self._gop_pts if self._last_coarse_pts is None else self._last_coarse_pts) >= self._limit_ticks:
+            self._catch_up()
+        if steady_ns - self._last_beat_ns >= BEAT_NS:
+            self._beat(steady_ns)
+
+    def _look_at(self, packet: Packet) -> None:
+        """A key frame: decoded on its own, unless the last one is too recent."""
+        if self._too_soon(packet.pts):
+            self._dropped["interval"] += 1
+            return
+        try:
+            frame = self._decoder.single(packet)
+        except SourceUndecodable:
+            frame = None
+        if frame is None:
+            self._dropped["undecodable"] += 1
+            return
+        self._emit(packet.pts, self._decoder.picture(frame, self._ingest.coarse_size))
+
+    def _catch_up(self) -> None:
+        """The GOP is longer than the limit: decode it so far, and every picture from now on."""
+        self._follower = Decoder(self._demuxer.codec, self._demuxer.extradata, self._ingest.max_pixels)
+        with self.lock:
+            packets = self.ring.open_gop()
+        for packet in packets[:-1]:
+            self._decode(packet)
+        self._follow(packets[-1])
+
+    def _follow(self, packet: Packet) -> None:
+        frame = self._decode(packet)
+        if frame is None or frame.pts is None or self._too_soon(frame.pts):
+            self._dropped["interval"] += packet.key
+            return
+        assert self._follower is not None
+        self._emit(frame.pts, self._follower.picture(frame, self._ingest.coarse_size))
+
+    def _decode(self, packet: Packet) -> VideoFrame | None:
+        assert self._follower is not None
+        try:
+            frames = self._follower.feed(packet)
+        except SourceUndecodable:
+            self._dropped["undecodable"] += packet.key
+            return None
+        return frames[-1] if frames else None
+
+    def _too_soon(self, pts: int) -> bool:
+        return self._last_coarse_pts is not None and pts - self._last_coarse_pts < self._coarse_ticks
+
+    def _emit(self, pts: int, picture: Picture) -> None:
+        if self._picture_size is not None and picture.source_size != self._picture_size:
+            timeline = self._clock.renew()  # boxes mean something else from here on
+            with self.lock:
+                self.ring.relabel(timeline)
+        self._picture_size = picture.source_size
+        self._last_coarse_pts = pts
+        self._last_picture_ns = time.monotonic_ns()
+        timeline = self._clock.timeline
+        frame = CoarseFrame(
+            camera_id=self._camera.id,
+            epoch=timeline.epoch,
+            stamp=timeline.stamp(pts),
+            source_size=picture.source_size,
+            size=picture.size,
+            rgb=picture.rgb,
+        )
+        self._coarse += 1
+        if not self._on_coarse(frame):
+            self._dropped["not_taken"] += 1
+
+    def _beat(self, steady_ns: int) -> None:
+        elapsed_s = (steady_ns - self._last_beat_ns) / 1e9
+        rate = (self._packets - self._beat_packets) / elapsed_s
+        self._last_beat_ns, self._beat_packets = steady_ns, self._packets
+        dropped = dict(self._dropped)
+        if self.ring.refused:
+            dropped["no_key_frame"] = self.ring.refused
+        self._on_beat(
+            Beat(
+                epoch=self._clock.timeline.epoch,
+                packets=self._packets,
+                bytes=self._bytes,
+                key_frames=self._key_frames,
+                coarse=self._coarse,
+                dropped=dropped,
+                ring_s=round(self.ring.seconds, 3),
+                ring_bytes=self.ring.size,
+                camera_offset_ms=self._clock.camera_offset_ms,
+            )
+        )
+        if rate > MAX_PACKETS_PER_S:
+            raise SourceUndecodable(f"{self._shown} floods us with {rate:.0f} packets a second")
+        if steady_ns - self._last_picture_ns > NO_PICTURE_S * 1e9:
+            raise SourceUndecodable(
+                f"{self._shown} sends packets but no picture for {NO_PICTURE_S:g} s; check its key frame interval"
+            )

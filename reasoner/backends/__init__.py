@@ -1,0 +1,62 @@
+"""Where the model runs: in this process, or on a server. Both take messages and pictures and give text with its odds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from reasoner.boxes import Coordinates
+from reasoner.config import ReasonerConfig
+from reasoner.folder import Notes
+from reasoner.prompt import Message
+from reasoner.trace import Token
+
+if TYPE_CHECKING:
+    from reasoner.pixels import Pixels
+
+
+class Output(NamedTuple):
+    """What a model wrote."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    """Empty when a server gives no probabilities."""
+    tokens_in: int
+    tokens_out: int
+    finished: bool
+    """False: it was cut at the limit of new tokens."""
+
+
+class Backend(Protocol):
+    """One loaded model. `answer` may be called from several threads; what cannot run at once waits."""
+
+    name: str
+    weights_sha256: str
+    """Empty for a server, which does not tell."""
+    coordinates: Coordinates
+    notes: Notes | None
+
+    def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+        """Greedy answer. Raises ModelFailed, or the Server errors."""
+        ...
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height, px, at which the model sees a picture of this size."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and connections."""
+        ...
+
+
+def open_backend(config: ReasonerConfig) -> Backend:
+    """The configured backend, loaded. Heavy libraries are imported here."""
+    match config.backend:
+        case "local":
+            from reasoner.backends.local import LocalBackend
+
+            return LocalBackend.load(config)
+        case "openai":
+            from reasoner.backends.openai import ServerBackend
+
+            return ServerBackend(config)

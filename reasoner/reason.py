@@ -1,0 +1,261 @@
+"""One window, one question: look, ask, parse, bind, verify, weigh, decide. The room's story in one file."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from detector.rule import Rule
+from detector.window import Window
+from ingest.config import Point
+from reasoner.backends import Backend, Output, open_backend
+from reasoner.boxes import Box
+from reasoner.config import Language, ReasonerConfig
+from reasoner.confidence import combine
+from reasoner.evidence import Binding, Bound, Frame, bind, nearest
+from reasoner.parse import Parsed, parse
+from reasoner.prompt import Message, messages, prompt_sha256
+from reasoner.trace import mean_probability, yes_probability
+from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Verdict
+
+if TYPE_CHECKING:
+    from reasoner.pictures import Look, Target
+    from reasoner.verify import Agreement
+
+CONFLICT_BELOW = 0.25
+"""Agreement of boxes or times below which evidence and answer are in conflict."""
+
+
+class Reasoner:
+    """A loaded model and the settings by which its answers become verdicts. Safe to call from several threads."""
+
+    def __init__(self, backend: Backend, config: ReasonerConfig) -> None:
+        self.backend = backend
+        self.config = config
+
+    @classmethod
+    def load(cls, config: ReasonerConfig) -> Reasoner:
+        """Raises a ReasonerError in one line when the model is missing, damaged, unknown or out of reach."""
+        return cls(open_backend(config), config)
+
+    def close(self) -> None:
+        self.backend.close()
+
+    def describe(self) -> str:
+        """One line: which model, how it runs, what it knows."""
+        notes = self.backend.notes
+        knows = f", knows {', '.join(notes.categories)}" if notes and notes.categories else ", any question"
+        return f"{self.backend.name} ({self.config.backend}, {self.backend.coordinates} boxes{knows})"
+
+    def supports(self, rule: Rule) -> str | None:
+        """None when the model can serve the rule; else one line saying why not and the way out."""
+        notes = self.backend.notes
+        if notes is None or not notes.categories or rule.category in notes.categories:
+            return None
+        return (
+            f"rule {rule.id!r}: model {self.backend.name} was not trained on category {rule.category!r} "
+            f"(it knows {', '.join(notes.categories)}); choose one of these, or set [reasoner] model to a general "
+            'one such as "Qwen/Qwen3-VL-8B-Instruct"'
+        )
+
+    def reason(
+        self, window: Window, rule: Rule, zones: Mapping[str, Sequence[Point]], camera_name: str = ""
+    ) -> Verdict:
+        """The verdict of one window. Raises PictureUnreadable for damaged frames, ModelFailed and Server errors."""
+        from reasoner.pictures import look
+        from reasoner.verify import verify
+
+        seen = look(window, self.target())
+        prompt = self.prompt(seen, self.question(rule), rule.language, camera_name)
+        output = self.backend.answer(prompt, seen.pictures)
+        times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
+        parsed = parse(output.text, times_s[-1])
+        frame = Frame(self.backend.coordinates, seen.view, self.backend.fitted(*seen.size))
+        binding = bind(parsed.claims, times_s, frame)
+        agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
+        confidence = combine(
+            components(window.span.score, output, parsed, agreement, self.backend),
+            self.backend.notes.calibrator if self.backend.notes else None,
+        )
+        decision, reasons = decide(parsed, binding, agreement, confidence.p, self.config.review_below)
+        if decision != "rejected" and rule.zones and not _inside_any(binding.bound, rule.zones, zones):
+            decision, reasons = "rejected", ("outside_zones",)
+        case = _Case(window, prompt, output, parsed, binding, agreement, confidence, seen.view)
+        return case.verdict(decision, reasons, self.backend)
+
+    def target(self) -> Target:
+        """What the model wants to be shown."""
+        from reasoner.pictures import Target
+
+        notes = self.backend.notes
+        if notes is None:
+            return Target(motion=False, input_size=None, max_pictures=self.config.max_frames)
+        return Target(
+            motion=notes.pairing == "motion",
+            input_size=notes.input_size,
+            max_pictures=notes.max_groups or self.config.max_frames,
+            contiguous=notes.max_groups is not None,
+        )
+
+    def question(self, rule: Rule) -> str:
+        """The rule's question; of a model with few categories, in words it was trained on."""
+        notes = self.backend.notes
+        if notes is None or rule.category not in notes.questions:
+            return rule.question
+        return (
+            rule.question
+            if category_of(rule.question, notes.keywords) == rule.category
+            else (notes.questions[rule.category])
+        )
+
+    def prompt(self, seen: Look, question: str, lang: Language, place: str) -> list[Message]:
+        notes = self.backend.notes
+        return messages(
+            question,
+            seen.times_s,
+            lang,
+            style=notes.prompt if notes else "full",
+            coordinates=self.backend.coordinates,
+            place=place,
+        )
+
+
+def category_of(question: str, keywords: Mapping[str, Sequence[str]]) -> str | None:
+    """The category whose words a question holds most of; None when it holds none."""
+    text = question.lower()
+    hits = {category: sum(word.lower() in text for word in words) for category, words in keywords.items()}
+    best = max(hits, key=lambda category: hits[category], default=None)
+    return best if best is not None and hits[best] else None
+
+
+def components(
+    coarse: float, output: Output, parsed: Parsed, agreement: Agreement, backend: Backend
+) -> dict[str, float]:
+    """The parts of the confidence, each 0..1; a server without token probabilities counts as undecided (0.5)."""
+    token = yes_probability(output.tokens, backend.notes)
+    if token is None:
+        token = mean_probability(output.tokens) if output.tokens else 0.5
+        token = 1 - token if parsed.yes is False else token
+    parts = {
+        "coarse": coarse,
+        "vlm_token": token,
+        "evidence_match": math.sqrt(max(0.0, agreement.boxes * agreement.times)),
+        "detector_agreement": agreement.boxes,
+        "temporal_agreement": agreement.times,
+    }
+    return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
+
+
+def decide(
+    parsed: Parsed, binding: Binding, agreement: Agreement, p: float, review_below: float
+) -> tuple[Decision, tuple[str, ...]]:
+    """Decision and reasons; pure. Rejected: a no, or nothing to show. Review: unsure, in conflict, or no clear answer."""
+    if parsed.yes is False:
+        return "rejected", ("answer_no",)
+    if not binding.bound:
+        return "rejected", ("no_evidence",)
+    reasons = []
+    if parsed.yes is None or p < review_below:
+        reasons.append("low_confidence")
+    contradicted = sum(check.status == "contradicted" for check in agreement.checks)
+    in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
+    if agreement.seen and in_conflict:
+        reasons.append("evidence_conflict")
+    return ("needs_review" if reasons else "confirmed"), tuple(reasons)
+
+
+def inside(point: tuple[float, float], polygon: Sequence[Point]) -> bool:
+    """Whether a point lies in a polygon (even-odd rule); both in 0..1."""
+    x, y = point
+    within = False
+    for (x1, y1), (x2, y2) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            within = not within
+    return within
+
+
+def _inside_any(bound: Sequence[Bound], names: Sequence[str], zones: Mapping[str, Sequence[Point]]) -> bool:
+    """Whether some box stands in a zone: its bottom centre is where its object touches the ground."""
+    feet = [((item.box.x1 + item.box.x2) / 2, item.box.y2) for item in bound]
+    return any(inside(foot, zones[name]) for name in names if name in zones for foot in feet)
+
+
+class _Case:
+    """All that is known of one window when its verdict is written."""
+
+    def __init__(
+        self,
+        window: Window,
+        prompt: Sequence[Message],
+        output: Output,
+        parsed: Parsed,
+        binding: Binding,
+        agreement: Agreement,
+        confidence: Confidence,
+        view: Box,
+    ) -> None:
+        self.window = window
+        self.prompt = prompt
+        self.output = output
+        self.parsed = parsed
+        self.binding = binding
+        self.agreement = agreement
+        self.confidence = confidence
+        self.view = view
+
+    def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
+        onset_utc_ns, end_utc_ns = self._when()
+        evidence = () if decision == "rejected" else self._evidence()
+        best = max(evidence, key=lambda item: item.check.score, default=None)
+        return Verdict(
+            window_id=self.window.window_id,
+            decision=decision,
+            reasons=reasons,
+            answer=self.parsed.answer or "",
+            output=self.output.text,
+            claims=self.binding.claims,
+            evidence=evidence,
+            confidence=self.confidence,
+            onset_utc_ns=onset_utc_ns,
+            end_utc_ns=end_utc_ns,
+            peak_utc_ns=best.stamp.utc_ns if best else self.window.span.peak_utc_ns,
+            view=self.view,
+            model=ModelRecord(
+                name=backend.name,
+                weights_sha256=backend.weights_sha256,
+                prompt_sha256=prompt_sha256(self.prompt),
+                tokens_in=self.output.tokens_in,
+                tokens_out=self.output.tokens_out,
+            ),
+            reasoned_utc_ns=time.time_ns(),
+        )
+
+    def _evidence(self) -> tuple[Evidence, ...]:
+        frames = self.window.cut.frames
+        return tuple(
+            Evidence(
+                claim=item.claim,
+                frame=item.frame,
+                frame_sha256=frames[item.frame].sha256(),
+                stamp=frames[item.frame].stamp,
+                label=item.label,
+                box=item.box,
+                check=check,
+            )
+            for item, check in zip(self.binding.bound, self.agreement.checks, strict=True)
+        )
+
+    def _when(self) -> tuple[int, int | None]:
+        """Onset and end in UTC of exact frames: the answer's span, else the claims' times, else the hot part."""
+        frames = self.window.cut.frames
+        times_s = [self.window.seconds(index) for index in range(len(frames))]
+        spans = [(span.start_s, span.end_s) for span in self.parsed.spans]
+        spans += [(claim.time_s, claim.time_s) for claim in self.binding.claims] if not spans else []
+        indices = [(nearest(times_s, start), nearest(times_s, min(end, times_s[-1]))) for start, end in spans]
+        starts = [start for start, _ in indices if start is not None]
+        ends = [end for _, end in indices if end is not None]
+        onset = frames[min(starts)].stamp.utc_ns if starts else self.window.span.first_hot_utc_ns
+        end = frames[max(ends)].stamp.utc_ns if ends else None
+        return onset, end if end is not None and end >= onset else None

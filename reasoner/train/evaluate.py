@@ -1,0 +1,154 @@
+"""What an exported model is worth: real greedy generation by the stock class on rows it was not trained on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasoner.boxes import Box
+from reasoner.parse import parse
+from reasoner.processor import Processor
+from reasoner.prompt import messages
+from reasoner.train.album import Album
+from reasoner.train.questions import language
+from reasoner.train.row import Row
+
+MAX_NEW_TOKENS = 160
+RIGHT_FROM = 0.5
+_SPAN = re.compile(r"from ([0-9.]+)s to ([0-9.]+)s")
+POINTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Probabilities of a yes at which precision and recall are reported."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row answered."""
+
+    row: Row
+    output: str
+    said: bool
+    probability: float
+    """Of the first word of the thinking being a yes's."""
+    ious: tuple[float, ...]
+    """Of each claim of a right yes, with the truth of the same label at the claimed time."""
+    claims: int
+    onset_error_s: float | None
+    seconds: float
+
+
+def evaluate(folder: Path, album: Album, indices: Sequence[int]) -> dict[str, Any]:
+    """Figures of `summary` over the rows of these indices."""
+    return summary(answer(folder, album, indices))
+
+
+def answer(folder: Path, album: Album, indices: Sequence[int]) -> list[Outcome]:
+    """Each row asked through the serving processor and transformers' own generate, one at a time."""
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration
+
+    processor = Processor.load(folder)
+    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    first = processor.tokenizer.convert_tokens_to_ids(["<think>"])[0]
+    yes, no = (processor.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("The", "Nothing"))
+    outcomes = []
+    for index in indices:
+        row = album.rows[index]
+        prompt = messages(row.question, row.times, language(row.question), style="brief")
+        started = time.perf_counter()
+        inputs = processor.encode(prompt, list(album.clip(index)))
+        with torch.inference_mode():
+            made = model.generate(
+                **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, output_logits=True, return_dict_in_generate=True
+            )
+        ids = made.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+        place = ids.index(first) + 1 if first in ids[:-1] else 0
+        logits = made.logits[place][0].float()
+        probability = float(torch.sigmoid(logits[yes] - logits[no]))
+        outcomes.append(graded(row, processor.decode(ids), probability, time.perf_counter() - started))
+    return outcomes
+
+
+def graded(row: Row, output: str, probability: float, seconds: float) -> Outcome:
+    """An output held against the truth of its row."""
+    parsed = parse(output)
+    answer = (parsed.answer or "").strip().lower()
+    said = answer.startswith("yes")
+    right = said and row.answer
+    ious = tuple(_iou(row, claim) for claim in parsed.claims) if right else ()
+    span = _SPAN.search(parsed.answer or "")
+    onset = abs(float(span[1]) - row.start) if right and span and row.start is not None else None
+    return Outcome(row, output, said, probability, ious, len(parsed.claims), onset, seconds)
+
+
+def _iou(row: Row, claim: Any) -> float:
+    """The best overlap with an object of the claimed label at the claimed time; 0 where the time is none of the row's."""
+    if claim.time_s is None:
+        return 0.0
+    group = int(np.argmin([abs(time_s - claim.time_s) for time_s in row.times]))
+    if abs(row.times[group] - claim.time_s) > 0.26:
+        return 0.0
+    truths = [thing.box for thing in row.objects[group] if thing.label == claim.object and thing.actor]
+    found = [_box(numbers) for numbers in claim.boxes]
+    return max(
+        (box.iou(other) for numbers in truths if (other := _clamped(numbers)) for box in found if box), default=0.0
+    )
+
+
+def _box(numbers: Sequence[float]) -> Box | None:
+    return _clamped([value / 1000 for value in numbers])
+
+
+def _clamped(numbers: Sequence[float]) -> Box | None:
+    x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in numbers)
+    return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Accuracy, precision and recall, in all and by category; boxes, onsets, operating points, seconds per window."""
+    categories = sorted({outcome.row.category for outcome in outcomes})
+    ious = [iou for outcome in outcomes for iou in outcome.ious]
+    onsets = [outcome.onset_error_s for outcome in outcomes if outcome.onset_error_s is not None]
+    wrong = [outcome.row.kind for outcome in outcomes if outcome.said and not outcome.row.answer]
+    return {
+        "rows": len(outcomes),
+        **_scores(outcomes),
+        "box_iou": _mean(ious),
+        "box_iou_half": _mean([float(iou >= RIGHT_FROM) for iou in ious]),
+        "onset_error_s": float(np.median(onsets)) if onsets else None,
+        "onset_within_1s": _mean([float(onset <= 1.0) for onset in onsets]),
+        "seconds_per_window": _mean([outcome.seconds for outcome in outcomes]),
+        "categories": {
+            category: _scores([outcome for outcome in outcomes if outcome.row.category == category])
+            for category in categories
+        },
+        "false_by_kind": {kind: wrong.count(kind) for kind in sorted(set(wrong))},
+        "points": {f"{point:.1f}": _at(outcomes, point) for point in POINTS},
+    }
+
+
+def _scores(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+    return _counts([outcome.said for outcome in outcomes], [outcome.row.answer for outcome in outcomes])
+
+
+def _at(outcomes: Sequence[Outcome], point: float) -> dict[str, float | None]:
+    said = [outcome.said and outcome.probability >= point for outcome in outcomes]
+    return _counts(said, [outcome.row.answer for outcome in outcomes])
+
+
+def _counts(said: Sequence[bool], true: Sequence[bool]) -> dict[str, float | None]:
+    hits = sum(s and t for s, t in zip(said, true, strict=True))
+    return {
+        "accuracy": _mean([float(s == t) for s, t in zip(said, true, strict=True)]),
+        "precision": hits / sum(said) if any(said) else None,
+        "recall": hits / sum(true) if any(true) else None,
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,141 @@
+"""`witness train sft`: the tiny reasoner from nothing to an exported folder, in two stages.
+
+Everything lies under `out`: the tokenizer, one checkpoint and the best weights per stage, `metrics.jsonl`, and at the
+end `model/` in the released layout with `evaluation.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from reasoner.folder import Notes
+from reasoner.pixels import PatchSpec
+from reasoner.processor import Processor
+from reasoner.train import checkpoint
+from reasoner.train.album import Album
+from reasoner.train.batches import Batches, TextBatch
+from reasoner.train.config import SftConfig
+from reasoner.train.dense import overlaps
+from reasoner.train.errors import BadCheckpoint
+from reasoner.train.evaluate import evaluate
+from reasoner.train.export import export
+from reasoner.train.learner import Learner
+from reasoner.train.model import new_model, numbers_of, whiten
+from reasoner.train.stage import Course, Trainer, mean_of
+from reasoner.train.tokens import COORDINATES, new_tokenizer
+from reasoner.train.vision import patches_of
+from reasoner.train.vocabulary import corpus
+from reasoner.train.warmup import warmup
+
+WHITENING_PICTURES = 600
+VALIDATION_BATCH = 24
+
+
+def train(config: SftConfig, out: Path, resume: bool) -> None:
+    """Train, export and evaluate. Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint."""
+    torch.set_num_threads(config.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    album = Album.open(Path(config.clips))
+    processor = new_processor(config)
+    learner, batches = new_learner(config, album, processor)
+    trainer = Trainer(learner, config, out, identity(config, album))
+    courses = [warmup(learner, batches, config), sft(learner, batches, config)]
+    after = resume and trainer.checkpoint_of("sft").exists()
+    for course in courses[1:] if after else courses:
+        trainer.run(course, resume)
+        best = checkpoint.load(trainer.best_of(course.name), trainer.identity)
+        if best is None:
+            raise BadCheckpoint(f"{trainer.best_of(course.name)} is gone; start without --resume")
+        learner.load_state_dict(best["learner"])
+    export(learner.model, processor, album, config, out / "model")
+    figures = evaluate(out / "model", album, album.validation(config.evaluation_rows))
+    (out / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2))
+    trainer.journal.write(stage="evaluation", **{k: v for k, v in figures.items() if not isinstance(v, dict)})
+
+
+def sft(learner: Learner, batches: Batches, config: SftConfig) -> Course:
+    """The second stage as a course: the whole model learns to answer, the dense losses stay as a guide."""
+    return Course(
+        name="sft",
+        stage=config.sft,
+        losses=lambda step: learner.text_loss(batches.conversations(step, config.sft.batch)),
+        validate=lambda: _validate(learner, batches, config.validation_rows),
+    )
+
+
+def new_processor(config: SftConfig) -> Processor:
+    """The serving processor around a tokenizer learnt from the vocabulary and the prompt."""
+    from reasoner.prompt import messages
+
+    prompt: list[str] = []
+    for part in messages("", [0.0, 1.0], style="brief")[-1]["content"]:
+        prompt.append(part.get("text", ""))
+    tokenizer = new_tokenizer([*corpus(), *prompt] * 2, config.model.merges)
+    return Processor(tokenizer, PatchSpec(), notes=Notes(pairing="motion", prompt="brief"))
+
+
+def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[Learner, Batches]:
+    """Fresh weights, the patch embedding whitened on training pictures, and the batches that fit them."""
+    model: Any = new_model(config.model, processor.tokenizer, config.seed)
+    batches = Batches(album, processor, model, config.seed)
+    whiten(model, _some_patches(album, config.seed))
+    torch.manual_seed(config.seed)
+    learner = Learner(
+        model,
+        numbers_of(processor.tokenizer, COORDINATES),
+        len(album.labels),
+        len(album.kinds),
+        batches.grid,
+        config.text_share,
+        config.decision_weight,
+    )
+    return learner, batches
+
+
+def identity(config: SftConfig, album: Album) -> str:
+    """What a checkpoint must agree with: sizes, seed, and the labels and kinds of the clips."""
+    parts = (config.model, config.seed, album.labels, album.kinds)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _some_patches(album: Album, seed: int) -> Tensor:
+    random = np.random.default_rng((seed, 0))
+    chosen = random.choice(album.train, min(WHITENING_PICTURES, len(album.train)), replace=False)
+    pictures = np.stack([album.pictures[i, int(random.integers(album.rows[i].groups))] for i in np.sort(chosen)])
+    return patches_of(torch.from_numpy(pictures)).flatten(0, 1)
+
+
+def _validate(learner: Learner, batches: Batches, rows: int) -> dict[str, float]:
+    """With the true text given so far: loss, share of right decisions, mean IoU of the boxes it would write."""
+    chosen = batches.album.validation(rows)
+    figures = [
+        _figures(learner, batches.plain(chosen[start : start + VALIDATION_BATCH]))
+        for start in range(0, len(chosen), VALIDATION_BATCH)
+    ]
+    if not figures:
+        return {"score": 0.0}
+    means = mean_of(figures)
+    return {**means, "score": means["decision"] + 0.5 * means.get("iou", 0.0)}
+
+
+def _figures(learner: Learner, batch: TextBatch) -> dict[str, float]:
+    states, _, _ = learner.states(batch)
+    logits = learner.logits(states, batch)
+    right = (logits.argmax(-1) == batch.wanted).float()
+    found = {
+        "text": float(torch.nn.functional.cross_entropy(logits, batch.wanted)),
+        "decision": float(right[batch.decides].mean()),
+    }
+    if batch.coordinates.any():
+        ids: Any = learner.number_ids
+        boxes = logits[batch.coordinates][:, ids].argmax(-1).view(-1, 4) / (len(ids) - 1)
+        wanted = torch.searchsorted(ids, batch.wanted[batch.coordinates]).view(-1, 4) / (len(ids) - 1)
+        found["iou"] = float(overlaps(boxes, wanted)[0].mean())
+    return found
