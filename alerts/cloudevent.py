@@ -17,8 +17,13 @@ TYPE_PREFIX = "internal.witness.alert"
 DATA_SCHEMA = "urn:x-witness:schema:alert-1.0"
 """The `$id` of schema/alert-1.0.json."""
 Event = Literal["opened", "updated", "closed", "retracted", "reviewed"]
-_SEVERITY = {1: (21, "critical"), 2: (17, "high"), 3: (13, "low"), 4: (9, "info")}
+SEVERITY = {1: (21, "critical"), 2: (17, "high"), 3: (13, "low"), 4: (9, "info")}
 """Number and text of each priority; numbers on the scale of OpenTelemetry's log severity."""
+
+REQUIRED_HEADERS = (
+    "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_recordedtime", "ce_dataschema",
+    "ce_partitionkey", "ce_sequence", "ce_severitynumber", "ce_severitytext", "content-type",
+)  # fmt: skip
 
 
 def event_of(alert: Alert) -> Event:
@@ -32,7 +37,7 @@ def headers(alert: Alert, recorded_utc_ns: int, event: Event | None = None) -> t
     """Header names and values (UTF-8) of one record. `ce_id` depends on alert, revision and event only, so that a
     record sent twice carries the same id."""
     event = event or event_of(alert)
-    number, text = _SEVERITY[alert.priority]
+    number, text = SEVERITY[alert.priority]
     when = (alert.time.end or alert.time.onset) if event == "closed" else alert.time.onset
     pairs = {
         "ce_specversion": "1.0",

@@ -62,8 +62,8 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key_file: str = ""
     create_topics: bool = True
     partitions: Annotated[int, Meta(ge=1, le=1000)] = 6
-    replication_factor: Annotated[int, Meta(ge=-1, le=10)] = -1
-    """Of topics created here; -1: the broker's default."""
+    replication_factor: Annotated[int, Meta(ge=1, le=10)] | None = None
+    """Of topics created here; none: 3, or as many as there are brokers."""
     compression: Literal["none", "gzip"] = "gzip"
     max_record_kib: Annotated[int, Meta(ge=16)] = 1024
     request_timeout_s: Positive = 10.0
@@ -77,8 +77,6 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.security.startswith("sasl") and not (self.username and self.password):
             raise ValueError(f"security {self.security!r} needs username and password")
-        if self.replication_factor == 0:
-            raise ValueError("replication_factor 0 keeps no copy at all; use -1 for the broker's default")
 
     def __repr__(self) -> str:
         return (

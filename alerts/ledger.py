@@ -139,15 +139,24 @@ def latest_alert(db: sqlite3.Connection, camera_id: str, rule_id: str) -> Alert 
 
 def alerts(db: sqlite3.Connection, limit: int, before: str | None) -> list[Alert]:
     """Last revisions, the most recently raised alert first; with `before`, only those raised before that alert."""
-    bound = 1 << 62
-    if before is not None:
-        row = db.execute("SELECT seq FROM alert WHERE alert_id = ?", (before,)).fetchone()
-        bound = row[0] if row else 0
     rows = db.execute(
         "SELECT record FROM alert JOIN revision USING (alert_id, revision) WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-        (bound, limit),
+        (_seq(db, before), limit),
     )
     return [decode(row[0]) for row in rows]
+
+
+def alert_ids(db: sqlite3.Connection, limit: int, before: str | None) -> list[str]:
+    rows = db.execute("SELECT alert_id FROM alert WHERE seq < ? ORDER BY seq DESC LIMIT ?", (_seq(db, before), limit))
+    return [row[0] for row in rows]
+
+
+def _seq(db: sqlite3.Connection, alert_id: str | None) -> int:
+    """Number of an alert in order of raising; past the last one for None, 0 for an unknown alert."""
+    if alert_id is None:
+        return 1 << 62
+    row = db.execute("SELECT seq FROM alert WHERE alert_id = ?", (alert_id,)).fetchone()
+    return row[0] if row else 0
 
 
 def revisions(db: sqlite3.Connection, alert_id: str) -> list[bytes]:

@@ -179,12 +179,20 @@ class Store:
 
     def alert(self, alert_id: str) -> Alert | None:
         """Its last revision."""
-        records = self._tx.read(lambda db: ledger.revisions(db, alert_id))
+        records = self.records(alert_id)
         return decode(records[-1]) if records else None
 
     def revisions(self, alert_id: str) -> list[Alert]:
         """The first one first."""
-        return [decode(record) for record in self._tx.read(lambda db: ledger.revisions(db, alert_id))]
+        return [decode(record) for record in self.records(alert_id)]
+
+    def records(self, alert_id: str) -> list[bytes]:
+        """The revisions as they are stored and published, JSON."""
+        return self._tx.read(lambda db: ledger.revisions(db, alert_id))
+
+    def alert_ids(self, limit: int, before: str | None = None) -> list[str]:
+        """Like `alerts`, without reading the records."""
+        return self._tx.read(lambda db: ledger.alert_ids(db, limit, before))
 
     def counts(self, *, this_run: bool = False) -> dict[str, int]:
         """`flagged`, `alert`, `rejected`, `merged`, `shed`; this run's include windows it ended for earlier runs."""
@@ -194,6 +202,11 @@ class Store:
 
     def manifest(self, alert_id: str) -> list[StoredFile]:
         return self._tx.read(lambda db: ledger.manifest(db, alert_id))
+
+    def being_written(self) -> set[str]:
+        """Names of evidence folders that belong to no alert yet, or were left by a crash since the last start."""
+        intents = self._tx.read(ledger.intents)
+        return {*intents, *(f".partial-{alert_id}" for alert_id in intents)}
 
     def evidence_folder(self, alert_id: str) -> Path:
         return self._evidence.folder / alert_id

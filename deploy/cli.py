@@ -105,7 +105,6 @@ def check(arguments: Namespace) -> int:
 def ask(arguments: Namespace) -> int:
     from reasoner.ask import ask as ask_video
     from reasoner.ask import render
-
     from reasoner.config import ReasonerConfig
 
     config = ReasonerConfig(model=arguments.model)
@@ -115,17 +114,24 @@ def ask(arguments: Namespace) -> int:
 
 
 def simulate(arguments: Namespace) -> int:
-    from deploy.simulate import render_scenes, serve
+    from deploy.simulate import Wanted, render_scenes, serve
 
     if arguments.fault == "list":
         from ingest.simulator.faults import FAULTS
 
         _say_all(FAULTS)
-        return 0
-    if arguments.render is not None:
-        _say_all(render_scenes(arguments.render, arguments.clips or 4, arguments.seed, note))
-        return 0
-    serve(arguments, say, note)
+    elif arguments.render is not None:
+        _say_all(render_scenes(arguments.render, arguments.clips, arguments.seed, note))
+    else:
+        wanted = Wanted(
+            port=arguments.port,
+            cameras=arguments.cameras,
+            seed=arguments.seed,
+            seconds=arguments.seconds,
+            files=tuple(arguments.files or ()),
+            fault=arguments.fault,
+        )
+        serve(wanted, say, note)
     return 0
 
 
@@ -159,7 +165,6 @@ def alerts_media(arguments: Namespace) -> int:
 
 def alerts_verify(arguments: Namespace) -> int:
     from alerts.verify import verify
-
     from deploy import archive
 
     with archive.open_store(arguments) as store:
@@ -180,17 +185,37 @@ def models_list(arguments: Namespace) -> int:
 
 
 def train_scorer(arguments: Namespace) -> int:
+    from deploy.config import load_table
+    from detector.config import ScorerTrainConfig
+
+    config = load_table(arguments.config, ScorerTrainConfig)
+    _begin(arguments)
     from detector.train import train
 
-    say(str(train(arguments.config, arguments.out or Path("runs/scorer"), resume=arguments.resume)))
+    say(msgspec.json.encode(train(config, arguments.out or Path("runs/scorer"), arguments.resume)).decode())
     return 0
 
 
 def train_sft(arguments: Namespace) -> int:
+    from deploy.config import load_table
+    from reasoner.train.config import SftConfig
+
+    config = load_table(arguments.config, SftConfig)
+    out = arguments.out or Path("runs/sft")
+    _begin(arguments)
     from reasoner.train.sft import train
 
-    say(str(train(arguments.config, arguments.out or Path("runs/sft"), resume=arguments.resume)))
+    train(config, out, arguments.resume)
+    say(str(out))
     return 0
+
+
+def _begin(arguments: Namespace) -> None:
+    """Messages of the rooms on stderr."""
+    from deploy import logs
+    from deploy.secret import Redaction
+
+    logs.set_up(Redaction(), debug=arguments.debug)
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

@@ -21,6 +21,8 @@ from ingest.config import CameraConfig, IngestConfig, Positive
 from reasoner.config import ReasonerConfig
 
 MAX_FILE_BYTES = 4 << 20
+DEMO_RULES = Path(__file__).parent / "examples" / "demo-rules.toml"
+DEFAULT_COOLDOWN_S = 120.0
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -54,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     camera: tuple[CameraConfig, ...] = ()
     rule: tuple[Rule, ...] = ()
+    """None given at all: those of `default_rules`, on every camera."""
     data: Annotated[str, Meta(min_length=1)] = "./data"
     """Folder of the store, counted from the working directory."""
     ingest: IngestConfig = IngestConfig()
@@ -96,21 +99,36 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Loaded:
     try:
         resolved = resolver.resolve(document)
         config = _convert(resolved, Config)
+        if "rule" not in document:
+            config = msgspec.structs.replace(config, rule=default_rules())
         check(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Loaded(config=config, secrets=(*resolver.values, *written_in(document)))
+    return Loaded(config=config, secrets=tuple(dict.fromkeys([*resolver.values, *written_in(resolved)])))
 
 
 def load_rules(path: Path) -> tuple[Rule, ...]:
     """The rules of a file without cameras; raises ConfigError."""
+    rules = load_table(path, RuleFile).rule
     try:
-        rules = _convert(_read(path), RuleFile).rule
         _distinct("rule", [rule.id for rule in rules])
     except ConfigError as error:
-        text = str(error)
-        raise ConfigError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from None
+        raise ConfigError(f"{path}: {error}") from None
     return rules
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """The demo's rules with the cool-down of a real site."""
+    return tuple(msgspec.structs.replace(rule, cooldown_s=DEFAULT_COOLDOWN_S) for rule in load_rules(DEMO_RULES))
+
+
+def load_table(path: Path, shape: type[Shape]) -> Shape:
+    """A file that is one struct, as the settings of a training; raises ConfigError."""
+    document = _read(path)
+    try:
+        return _convert(document, shape)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def check(config: Config) -> None:
@@ -121,7 +139,7 @@ def check(config: Config) -> None:
     if not config.camera:
         raise ConfigError("$.camera: no camera; add a [[camera]] table with id and url")
     if not config.rule:
-        raise ConfigError("$.rule: no rule; add a [[rule]] table, as in deploy/examples/demo-rules.toml")
+        raise ConfigError("$.rule: an empty list; leave it out for the default rules, or add a [[rule]] table")
     _distinct("camera", [camera.id for camera in config.camera])
     _distinct("rule", [rule.id for rule in config.rule])
     for index, camera in enumerate(config.camera):

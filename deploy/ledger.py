@@ -54,6 +54,11 @@ class Ledger:
             self._changed.notify_all()
         return True
 
+    def of_this_run(self, window_id: str) -> bool:
+        """False for a window taken over from an earlier run."""
+        with self._lock:
+            return self._open.get(window_id, True)
+
     def open(self) -> list[str]:
         with self._lock:
             return list(self._open)

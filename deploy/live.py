@@ -23,12 +23,10 @@ def run_live(path: Path, seconds: float | None, say: Say, note: Say, *, debug: b
     logs.set_up(redaction, debug=debug)
     reporter = Reporter(lambda line: say(redaction(line)))
     with stop_on_signals() as stop, Node(loaded.config, reporter, lambda line: note(redaction(line))) as node:
+        zero_utc_ns, began_s = time.time_ns(), time.monotonic()
+        reporter.begin(zero_utc_ns)
         if taken_over := node.pipeline.resume():
             note(f"{taken_over} windows of an earlier run are finished first")
-            node.pipeline.ledger.wait_until_done(loaded.config.pipeline.drain_s)
-        zero_utc_ns = time.time_ns()
-        began_s = time.monotonic()
-        reporter.begin(zero_utc_ns)
         node.watch()
         note(f"watching {len(loaded.config.camera)} cameras; Ctrl-C ends with a summary")
         stop.wait(seconds)

@@ -1,10 +1,11 @@
-"""One box: the store, the models, the line, the console, the relay to Kafka and telemetry, opened and closed in order."""
+"""One box: store, console, models, relay to Kafka, telemetry and the line itself, opened and closed in order."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from alerts.config import KafkaConfig
 from alerts.origin import Origin
 from deploy.config import Config
 from deploy.pipeline import Pipeline
@@ -46,7 +48,7 @@ class Node:
         self._started_utc_ns = time.time_ns()
         self._parts = ExitStack()
         self.console_url = ""
-        self.pipeline: Pipeline
+        self._line: Pipeline | None = None
         self._relay: Relay | None = None
 
     def __enter__(self) -> Node:
@@ -80,8 +82,8 @@ class Node:
             if reason := self.reasoner.supports(rule):
                 self._note(f"rule {rule.id}: {reason}")
         if config.kafka is not None:
-            self._open_relay()
-        self.pipeline = Pipeline(
+            self._open_relay(config.kafka)
+        self._line = Pipeline(
             config,
             self.store,
             self.scorer,
@@ -91,7 +93,7 @@ class Node:
             on_camera=self._camera_changed,
             observe=self._telemetry,
         )
-        self.pipeline.start()
+        self._line.start()
 
     def _open_console(self) -> None:
         from alerts.console.app import build_app
@@ -102,19 +104,21 @@ class Node:
         feed: Feed = Feed()
         self.store.watch(lambda alert: feed.publish(alert.alert_id, alert.revision))
         app = build_app(self.store, self._status, feed, any_address=settings.allow_remote)
-        server = ConsoleServer(
-            app, feed, host=settings.host, port=settings.port, allow_remote=settings.allow_remote
-        )
+        server = ConsoleServer(app, feed, host=settings.host, port=settings.port, allow_remote=settings.allow_remote)
         self._parts.enter_context(server)
         self.console_url = server.url.rstrip("/")
         self._note(f"console: {server.url}")
 
-    def _open_relay(self) -> None:
+    def _open_relay(self, kafka: KafkaConfig) -> None:
         from alerts.kafka_bus import KafkaPublisher
         from alerts.relay import Relay
 
-        assert self.config.kafka is not None
-        self._relay = Relay(self.store, KafkaPublisher(self.config.kafka))
+        self._relay = Relay(
+            self.store,
+            lambda: KafkaPublisher(kafka),
+            retry_max_s=kafka.retry_max_s,
+            denied_retry_s=kafka.denied_retry_s,
+        )
         self._relay.start()
         self._parts.callback(self._relay.stop)
 
@@ -133,28 +137,61 @@ class Node:
             console_url=self.console_url,
         )
 
+    @property
+    def pipeline(self) -> Pipeline:
+        if self._line is None:
+            raise RuntimeError("the node is not open")
+        return self._line
+
     def watch(self) -> None:
         self.pipeline.watch()
 
     def finish(self) -> Windows:
         """Drain the line, then the outbox; says what is left."""
         windows = self.pipeline.stop()
-        if self._relay is not None and self.config.kafka is not None:
-            if left := self._relay.drain(self.config.kafka.drain_timeout_s):
-                self._note(
-                    f"{left} records are not in Kafka at {self.config.kafka.bootstrap} yet; "
-                    f"they stay in {self.config.data} and are sent at the next start"
-                )
+        kafka = self.config.kafka
+        if self._relay is not None and kafka is not None and (left := self._relay.drain(kafka.drain_timeout_s)):
+            self._note(
+                f"{left} records are not in Kafka at {kafka.bootstrap} yet; "
+                f"they stay in {self.config.data} and are sent at the next start"
+            )
         return windows
 
     def _camera_changed(self, event: CameraEvent) -> None:
         log.info("%s", event)
 
     def _status(self) -> ConsoleStatus:
-        from alerts.console.status import ConsoleStatus
+        """What the console's health strip shows; asked from the console's threads, also before the line is there."""
+        from alerts.console.status import CameraLine, ConsoleStatus, KafkaLine
 
+        names = {camera.id: camera.name for camera in self.config.camera}
+        line = self._line
+        statuses = line.statuses() if line is not None else []
+        relay = self._relay.status if self._relay is not None else None
         return ConsoleStatus(
-            site=self.config.site.id, tz=self.config.site.tz, started_utc_ns=self._started_utc_ns
+            site=self.config.site.id,
+            tz=self.config.site.tz,
+            started_utc_ns=self._started_utc_ns,
+            cameras=tuple(
+                CameraLine(
+                    id=status.camera_id,
+                    name=names[status.camera_id],
+                    state=status.state,
+                    reason=status.reason,
+                    reconnects=status.reconnects,
+                    last_frame_utc_ns=status.last_frame_utc_ns,
+                )
+                for status in statuses
+            ),
+            kafka=KafkaLine()
+            if relay is None
+            else KafkaLine(
+                state="connected" if relay.connected else "unreachable" if relay.last_error else "connecting",
+                waiting=relay.pending,
+                reason=relay.last_error,
+            ),
+            windows=msgspec.to_builtins(line.ledger.windows()) if line is not None else {},
+            shed_reasons=dict(line.shed_reasons) if line is not None else {},
         )
 
 
@@ -169,6 +206,15 @@ def fingerprint(config: Config) -> str:
         for key in keys:
             (plain.get(table) or {}).pop(key, None)
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+
+
+def free_port(host: str, port: int = 0) -> int:
+    """The port if nobody listens there, any free one for 0; 0 when it is taken."""
+    try:
+        with socket.create_server((host, port)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError:
+        return 0
 
 
 def installed_version() -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,10 @@ from detector.window import Span
 from ingest.frame import CoarseFrame
 
 if TYPE_CHECKING:
-    from ingest.supervisor import Camera, CameraEvent, CameraStatus
-    from reasoner.reason import Reasoner
-
     from alerts.store import Store
     from detector.scorer import Scorer
+    from ingest.supervisor import Camera, CameraEvent, CameraStatus
+    from reasoner.reason import Reasoner
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,10 @@ class Pipeline:
         self._store = store
         self._scorer = scorer
         self.ledger = Ledger()
+        self.shed_reasons: Counter[str] = Counter()
+        """Why windows were not examined, without the details of each."""
+        self.unscored = 0
+        """Coarse frames that the scorer could not take."""
         self._rules = {rule.id: rule for rule in config.rule}
         self._sites = {camera.id: camera for camera in config.camera}
         self._lanes = {camera.id: lane for lane, camera in enumerate(config.camera)}
@@ -99,7 +103,7 @@ class Pipeline:
                 max_batch=self._config.detector.max_batch,
                 key=lambda frame: frame.camera_id,
                 flush=self._score.flush,
-                on_poison=lambda frame, error: None,
+                on_poison=self._unscored,
                 on_left=lambda frame: None,
             ),
             Link[Span, Ticket](
@@ -177,9 +181,9 @@ class Pipeline:
         left = self.runner.stop(self._config.pipeline.drain_s)
         if left:
             log.warning("%d records were left when the time to drain was over", left)
-        self._stop_cameras()
         for window_id in self.ledger.open():
             self._end_as_shed(window_id, "stopped")
+        self._stop_cameras()
         return self.ledger.windows()
 
     def _stop_cameras(self) -> None:
@@ -207,14 +211,23 @@ class Pipeline:
     def _shed_ticket(self, shed: Shed) -> None:
         self._shed(shed.span, shed.reason)
 
-    def _shed(self, span: Span, reason: str) -> None:
-        log.warning("window of %s at %s not examined: %s", span.camera_id, span.rule_id, reason)
-        self._end_as_shed(span.window_id, reason)
+    def _unscored(self, frame: CoarseFrame, error: Exception) -> None:
+        """One line for the first frame and each hundredth: a camera may send many that cannot be scored."""
+        if self.unscored % 100 == 0:
+            log.error("frame %d of %s cannot be scored: %s", self.unscored + 1, frame.camera_id, error)
+        self.unscored += 1
 
-    def _end_as_shed(self, window_id: str, reason: str) -> None:
+    def _shed(self, span: Span, reason: str) -> None:
+        if self._end_as_shed(span.window_id, reason):
+            log.warning("camera %s, rule %s: a window is not examined: %s", span.camera_id, span.rule_id, reason)
+
+    def _end_as_shed(self, window_id: str, reason: str) -> bool:
         """A store that cannot take the row keeps the window unfinished; it is taken over at the next start."""
         try:
-            self.ledger.end(window_id, "shed", lambda: self._store.shed(window_id, reason))
+            ended = self.ledger.end(window_id, "shed", lambda: self._store.shed(window_id, reason))
         except StoreError as error:
             log.error("window %s: shed (%s) could not be stored: %s", window_id, reason, error)
-            self.ledger.end(window_id, "shed", lambda: None)
+            ended = self.ledger.end(window_id, "shed", lambda: None)
+        if ended:
+            self.shed_reasons[reason.split("=")[0].split(":")[0]] += 1
+        return ended

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from alerts.alert import Alert
 from alerts.instant import utc_ns
-from deploy.screen import alert_lines
+from deploy.screen import alert_lines, plain
 from deploy.stages import Published
 from deploy.summary import Raised, SummaryAlert, SummaryClaim
 
@@ -17,22 +17,23 @@ MAX_KEPT = 10_000
 
 
 class Reporter:
-    """Called by the line with each new alert, from one thread. Silent and forgetful until `begin`."""
+    """Called by the line with each new alert, from one thread. Those of windows that an earlier run had flagged are
+    told but not kept: they belong to that run."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._lock = threading.Lock()
-        self._zero_utc_ns: int | None = None
+        self._zero_utc_ns = 0
         self._raised: deque[Raised] = deque(maxlen=MAX_KEPT)
         self.forgotten = 0
 
     def begin(self, zero_utc_ns: int) -> None:
-        """From now on alerts belong to this run, whose second 0 is that instant."""
+        """The instant that is second 0 of the run; before the cameras are started."""
         self._zero_utc_ns = zero_utc_ns
 
     def __call__(self, published: Published) -> None:
-        if self._zero_utc_ns is None:
-            self._say(f"finished from an earlier run: {published.alert.headline}")
+        if not published.of_this_run:
+            self._say(plain(f"finished for an earlier run: {published.alert.headline}"))
             return
         one = raised(published, self._zero_utc_ns)
         with self._lock:

@@ -174,7 +174,7 @@ class Runner:
     def _poison(self, link: Link[Any, Any], items: list[Any], error: Exception) -> None:
         self._count(link, poisoned=len(items))
         for item in items:
-            log.error("%s: %s: %s", link.name, link.key(item), error)
+            log.debug("%s: %s is given up: %s", link.name, link.key(item), error)
             link.on_poison(item, error)
 
     def _leave(self, link: Link[Any, Any], items: list[Any]) -> int:

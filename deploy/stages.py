@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from alerts.alert import Alert
 from alerts.errors import EvidenceLost, StoreError, StoreFull
 from alerts.origin import Origin
-from alerts.policy import Merged, New, decide
+from alerts.policy import Merged, New, Rejected, decide
 from deploy.admission import Ticket
 from deploy.errors import one_line
 from deploy.ledger import Ledger
@@ -26,11 +26,10 @@ from ingest.frame import CoarseFrame, Cut
 from reasoner.verdict import Verdict
 
 if TYPE_CHECKING:
-    from reasoner.reason import Reasoner
-
     from alerts.store import Store
     from detector.gate import Gate
     from detector.scorer import Scorer
+    from reasoner.reason import Reasoner
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,8 @@ class Published(NamedTuple):
 
     alert: Alert
     committed_utc_ns: int
+    of_this_run: bool = True
+    """False when an earlier run flagged the window and this one finished it."""
 
 
 class Score:
@@ -122,7 +123,7 @@ class Fetch:
         wait_s = max(0.0, (span.end_utc_ns - time.time_ns()) / 1e9) + CUT_GRACE_S
         cut = self._cameras[span.camera_id].cut(span.start_utc_ns, span.end_utc_ns, wait_s)
         if not cut.frames:
-            raise CutUnavailable("no_frames")
+            raise CutUnavailable("no picture in the span could be decoded")
         self._store.put_window(Window(span=span, cut=cut, background=self._background(span.camera_id)))
         return Ticket(span, self._rules[span.rule_id].severity, time.monotonic())
 
@@ -174,19 +175,18 @@ class Decide:
         return []
 
     def _decide(self, window: Window, verdict: Verdict) -> None:
-        span = window.span
+        span, store = window.span, self._store
         camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
-        latest = self._store.latest_alert(camera.id, rule.id)
-        outcome = decide(verdict, window, rule, camera, self._origin, latest, time.time_ns())
-        match outcome:
+        latest = store.latest_alert(camera.id, rule.id)
+        ours = self._ledger.of_this_run(span.window_id)
+        match decide(verdict, window, rule, camera, self._origin, latest, time.time_ns()):
             case New(alert=alert):
-                done = self._ledger.end(span.window_id, "alert", lambda: self._store.raise_alert(span.window_id, alert))
-                if done:
-                    self._on_alert(Published(alert, time.time_ns()))
+                if self._ledger.end(span.window_id, "alert", lambda: store.raise_alert(span.window_id, alert, verdict)):
+                    self._on_alert(Published(alert, time.time_ns(), ours))
             case Merged(alert=alert):
-                self._ledger.end(span.window_id, "merged", lambda: self._store.merge(span.window_id, alert))
-            case _:
-                self._ledger.end(span.window_id, "rejected", lambda: self._store.reject(span.window_id, verdict))
+                self._ledger.end(span.window_id, "merged", lambda: store.merge(span.window_id, alert, verdict))
+            case Rejected(reason=reason):
+                self._ledger.end(span.window_id, "rejected", lambda: store.reject(span.window_id, verdict, reason))
 
 
 def zones(rule: Rule, camera: CameraConfig) -> dict[str, tuple[Point, ...]]:
@@ -198,7 +198,7 @@ def shed_reason(error: Exception) -> str:
     """Why a window could not be examined, short enough for a row."""
     match error:
         case CutUnavailable():
-            reason = error.reason
+            reason = f"cut_unavailable: {error.reason}"
         case StoreFull():
             reason = "store_full"
         case EvidenceLost():

@@ -73,7 +73,9 @@ class Background:
         median = self.median()
         if median is None or len(self._frames) < KNOWN_FROM:
             return b""
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(median, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        done, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(median, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
         if not done:
             raise RuntimeError(f"OpenCV could not write a JPEG of {median.shape[1]}x{median.shape[0]} px")
         return bytes(data)

@@ -16,6 +16,7 @@ from detector.memory import CameraMemory
 from detector.novelty import Novelty
 from detector.similarity import pooled, probability
 from detector.statement import Tokens
+from ingest.simulator.world import Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,11 +42,11 @@ class Seen:
     t_s: NDArray[np.float64]
     tokens: NDArray[np.float32]
     novelty: NDArray[np.float32]
-    scenes: tuple[film.Scene, ...]
+    scenes: tuple[Scene, ...]
 
 
 def look(engine: Engine, size: tuple[int, int], seeds: Sequence[int], scene_s: float, interval_s: float) -> Seen:
-    """Plays the scenes as cameras, one key frame each `interval_s`, through memory, engine and novelty as in serving."""
+    """Plays the scenes as cameras, a key frame each `interval_s`, through memory, engine and novelty as in serving."""
     rows: list[tuple[int, float, NDArray[np.float32], float]] = []
     scenes = []
     for index, seed in enumerate(seeds):
@@ -65,7 +66,7 @@ def look(engine: Engine, size: tuple[int, int], seeds: Sequence[int], scene_s: f
 
 
 def fit(features: NDArray[np.float64], truth: NDArray[np.bool_], ridge: float = 1e-3) -> NDArray[np.float64]:
-    """Logistic regression by Newton steps: weights (columns + 1,), the offset last. Ridge keeps separable data finite."""
+    """Logistic regression by Newton steps: weights (columns + 1,), offset last; the ridge is for separable data."""
     x = np.column_stack([features, np.ones(len(features))])
     w = np.zeros(x.shape[1])
     for _ in range(50):
@@ -120,7 +121,12 @@ def _category(category: str, logits: NDArray[np.float32], seen: Seen, recall: fl
         slope, offset = fit(features[:, :1], truth)
         novelty = 0.0
     draft = CategoryRecord(
-        slope=float(slope), offset=float(offset), novelty=float(novelty), threshold=0.5, recall=0.0, flags_per_minute=0.0
+        slope=float(slope),
+        offset=float(offset),
+        novelty=float(novelty),
+        threshold=0.5,
+        recall=0.0,
+        flags_per_minute=0.0,
     )
     scores = np.stack([probability(logits[:, wording], seen.novelty, draft) for wording in range(wordings)], axis=1)
     peaks = np.sort(np.array([scores[chance, wording].max() for chance in chances for wording in range(wordings)]))

@@ -108,6 +108,11 @@ def phrases(state: str, categories: Sequence[str]) -> tuple[str, ...]:
     return tuple(statement("other", caption) for caption in OTHERS.get(state, plain))
 
 
+def watch(category: str) -> str:
+    """A plain watch for a category, as a site might write it."""
+    return EVENTS[category][0] if category in EVENTS else category.replace("_", " ")
+
+
 def corpus(states: Sequence[str], categories: Sequence[str]) -> list[str]:
     """What the tokenizer learns from."""
     lines = [line for state in states for line in phrases(state, categories)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import torch
 from detector.errors import TrainingError
 
 if TYPE_CHECKING:
-    from detector.train import Learner
+    from detector.learner import Learner
 
 FREE = ("steps", "budget_s", "checkpoint_s", "threads", "render_workers", "cache", "held_out_scenes", "recall")
 """Settings that a resumed training may change."""
@@ -43,10 +44,10 @@ def load_checkpoint(path: Path, learner: Learner) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"nothing to resume: there is no {path}; start without --resume") from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise TrainingError(f"{path} is no checkpoint ({reason}); start without --resume") from None
-    then, now = msgspec.json.decode(state["config"]), msgspec.to_builtins(learner.config)
+    then, now = (msgspec.json.decode(text) for text in (state["config"], msgspec.json.encode(learner.config)))
     changed = [name for name in now if name not in FREE and then.get(name) != now[name]]
     if changed:
         raise TrainingError(f"{path} belongs to a training with another {', '.join(changed)}; use another --out")

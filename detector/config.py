@@ -51,19 +51,19 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_batch: Annotated[int, Meta(ge=1, le=64)] = 16
     """Most pictures in one call of the engine; more are split."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Threads inside one operator. On a CPU one thread each scales best: cameras are the parallel axis."""
+    """Threads inside one operator of ONNX Runtime. One scales best on a CPU: cameras are the parallel axis."""
     gate: GateConfig = GateConfig()
 
 
 class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training of the scorer on the synthetic scenes (`witness train scorer FILE`)."""
 
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, le=99)] = 0
     categories: Annotated[tuple[Category, ...], Meta(min_length=1)] = ("abandoned_object", "fall", "fight", "running")
-    scenes: Count = 400
-    """Scenes to learn from; their seeds begin at `1_000_000 + seed`."""
-    held_out_scenes: Annotated[int, Meta(ge=2)] = 60
-    """Scenes for calibration; their seeds begin at `2_000_000 + seed`. The report uses as many others, from `3_000_000`."""
+    scenes: Annotated[int, Meta(ge=1, le=10_000)] = 400
+    """Scenes to learn from."""
+    held_out_scenes: Annotated[int, Meta(ge=2, le=10_000)] = 60
+    """Scenes for calibration; the report uses as many others. No seed serves two purposes."""
     scene_s: Annotated[float, Meta(ge=10)] = 60.0
     key_interval_s: Positive = 1.0
     sparse_share: Annotated[float, Meta(ge=0, le=1)] = 0.2

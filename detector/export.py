@@ -78,9 +78,9 @@ def draft(model: ScorerModel, name: str, categories: Mapping[str, CategoryRecord
     return ScorerRecord(
         name=name,
         shape=model.shape,
-        scale=float(model.log_scale.exp()),
-        bias=float(model.bias),
-        sharpness=float(model.log_sharpness.exp()),
+        scale=float(model.log_scale.detach().exp()),
+        bias=float(model.bias.detach()),
+        sharpness=float(model.log_sharpness.detach().exp()),
         categories=dict(categories),
         sha256={},
     )

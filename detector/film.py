@@ -11,8 +11,8 @@ import numpy as np
 from detector import preprocess
 from ingest.clock import Stamp
 from ingest.frame import CoarseFrame
-from ingest.simulator.world import LOOKALIKES, EventTruth, ObjectTruth, Scene
-from ingest.simulator.world import EVENTS as EPISODES
+from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth
+from ingest.simulator.world import ObjectTruth, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,8 @@ def make_scene(seed: int, duration_s: float) -> Scene:
     alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
     draws = rng.random(12)
     kinds = [
-        str(rng.choice(list(EPISODES) if draw < 0.42 else alike if draw < 0.88 else ["walking", "nothing"])) for draw in draws
+        str(rng.choice(list(EVENTS) if draw < 0.42 else alike if draw < 0.88 else ["walking", "nothing"]))
+        for draw in draws
     ]
     return Scene(seed, duration_s, kinds=kinds)
 
@@ -57,7 +58,11 @@ def coarse_frame(scene: Scene, t_s: float, camera_id: str, quality: int | None =
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     stamp = Stamp(
-        pts=round(t_s * 90_000), time_base=(1, 90_000), utc_ns=START_NS + round(t_s * 1e9), source="file", uncertainty_ms=0.0
+        pts=round(t_s * 90_000),
+        time_base=(1, 90_000),
+        utc_ns=START_NS + round(t_s * 1e9),
+        source="file",
+        uncertainty_ms=0.0,
     )
     return CoarseFrame(
         camera_id=camera_id, epoch=0, stamp=stamp, source_size=scene.size, size=COARSE_SIZE, rgb=picture.tobytes()
@@ -75,7 +80,9 @@ def cover(box: tuple[float, float, float, float], grid: tuple[int, int]) -> NDAr
     """int8 (columns * rows,): 1 where a 0..1 box fills much of a token's cell (its best cell always), -1 where it only
     touches it, 0 elsewhere."""
     columns, rows = grid
-    x = np.clip(np.minimum(box[2] * columns, np.arange(1, columns + 1)) - np.maximum(box[0] * columns, np.arange(columns)), 0, 1)
+    x = np.clip(
+        np.minimum(box[2] * columns, np.arange(1, columns + 1)) - np.maximum(box[0] * columns, np.arange(columns)), 0, 1
+    )
     y = np.clip(np.minimum(box[3] * rows, np.arange(1, rows + 1)) - np.maximum(box[1] * rows, np.arange(rows)), 0, 1)
     share = np.outer(y, x).reshape(-1)
     out = np.where(share >= 0.25, 1, np.where(share > 0, -1, 0)).astype(np.int8)

@@ -98,11 +98,15 @@ def read_folder(model: str) -> ScorerFolder:
     path = BUNDLED if model == "bundled" else Path(model).expanduser()
     where = f"detector.model {model!r}"
     if not path.is_dir():
-        raise ModelFolderError(f"{where}: there is no folder {path}; use \"bundled\" or a folder of `witness train scorer`")
+        raise ModelFolderError(
+            f'{where}: there is no folder {path}; use "bundled" or a folder of `witness train scorer`'
+        )
     try:
         record = msgspec.json.decode((path / RECORD).read_bytes(), type=ScorerRecord)
     except FileNotFoundError:
-        raise ModelFolderError(f"{where}: {path} has no {RECORD}; use a folder written by `witness train scorer`") from None
+        raise ModelFolderError(
+            f"{where}: {path} has no {RECORD}; use a folder written by `witness train scorer`"
+        ) from None
     except (msgspec.MsgspecError, OSError) as error:
         raise ModelFolderError(f"{where}: {path / RECORD} cannot be read ({error}); train or copy it again") from None
     if record.format != 1:

@@ -108,7 +108,9 @@ class Gate:
     def flush(self, now_utc_ns: int) -> list[Span]:
         """Flags every span that is still open or waiting; for the end of a run."""
         return [
-            span for camera_id, camera in self._cameras.items() for span in self._close_camera(camera_id, camera, now_utc_ns)
+            span
+            for camera_id, camera in self._cameras.items()
+            for span in self._close_camera(camera_id, camera, now_utc_ns)
         ]
 
     @staticmethod
@@ -142,7 +144,9 @@ class Gate:
         lane.hot = score >= (threshold * self._config.close_ratio if lane.hot else threshold)
         if lane.stretch is not None:
             overdue = not lane.hot and utc_ns - lane.stretch.last_ns >= self._ns(self._config.wait_s)
-            if overdue or (lane.hot and self._padded_ns(lane.stretch.first_ns, utc_ns) > self._ns(self._config.max_span_s)):
+            if overdue or (
+                lane.hot and self._padded_ns(lane.stretch.first_ns, utc_ns) > self._ns(self._config.max_span_s)
+            ):
                 flagged.append(self._close(camera_id, epoch, index, lane, now))
         lane.seen.append((utc_ns, score))
         if lane.hot:
@@ -163,7 +167,9 @@ class Gate:
             raise ValueError(f"no open span of rule {rule.id} on camera {camera_id}")
         lane.stretch = None
         end_ns = stretch.last_ns + self._ns(self._config.pad_after_s)
-        start_ns = min(stretch.first_ns - self._ns(self._config.pad_before_s), end_ns - self._ns(self._config.min_span_s))
+        start_ns = min(
+            stretch.first_ns - self._ns(self._config.pad_before_s), end_ns - self._ns(self._config.min_span_s)
+        )
         return Span(
             window_id=window_id(camera_id, rule.id, start_ns, end_ns),
             camera_id=camera_id,

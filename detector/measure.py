@@ -13,6 +13,8 @@ from detector.gate import Gate
 from detector.rule import Rule
 from detector.scorer import Scorer
 from detector.window import Span
+from ingest.simulator.episode import EventTruth
+from ingest.simulator.world import Scene
 
 SEED = 3_000_000
 AROUND_S = 2.0
@@ -55,7 +57,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    scorer: Scorer, rules: Sequence[Rule], gate: GateConfig, seeds: Sequence[int], scene_s: float, interval_s: float = 1.0
+    scorer: Scorer,
+    rules: Sequence[Rule],
+    gate: GateConfig,
+    seeds: Sequence[int],
+    scene_s: float,
+    interval_s: float = 1.0,
 ) -> Measured:
     """One camera per scene, one rule per category; `scorer` must have been loaded with `rules` and be fresh."""
     tally = {rule.category: [0, 0, 0, 0] for rule in rules}
@@ -95,7 +102,7 @@ def _watch(
     scorer: Scorer,
     rules: Sequence[Rule],
     config: GateConfig,
-    scene: film.Scene,
+    scene: Scene,
     camera_id: str,
     seed: int,
     interval_s: float,
@@ -120,5 +127,5 @@ def _seconds(utc_ns: int) -> float:
     return (utc_ns - film.START_NS) / 1e9
 
 
-def _near(t_s: float, events: Sequence[film.EventTruth]) -> bool:
+def _near(t_s: float, events: Sequence[EventTruth]) -> bool:
     return any(event.start_s - AROUND_S <= t_s <= event.end_s + AROUND_S for event in events)

@@ -7,6 +7,7 @@ pool over tokens is queried by the text instead of by a learned probe, so that s
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -47,7 +48,8 @@ class Block(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x + self.out(mixed.transpose(1, 2).reshape(count, tokens, width))
-        return x + self.down(functional.gelu(self.up(self.norm_mlp(x))))
+        deeper: Tensor = self.down(functional.gelu(self.up(self.norm_mlp(x))))
+        return x + deeper
 
 
 class ImageTower(nn.Module):
@@ -58,17 +60,18 @@ class ImageTower(nn.Module):
         columns, rows = shape.grid
         widths = [CHANNELS, 24, 48, 96, shape.width]
         layers: list[nn.Module] = []
-        for taken, given in zip(widths, widths[1:], strict=False):
+        for taken, given in itertools.pairwise(widths):
             convolution = nn.Conv2d(taken, given, 3, stride=2, padding=1)
             nn.init.normal_(convolution.weight, std=math.sqrt(2 / (9 * taken)))
-            nn.init.zeros_(convolution.bias) if convolution.bias is not None else None
             layers += [convolution, nn.GELU()]
         self.stem = nn.Sequential(*layers[:-1])
         self.place = nn.Parameter(torch.randn(1, columns * rows, shape.width) * 0.02)
         self.blocks = nn.ModuleList([Block(shape.width, shape.depth) for _ in range(shape.depth)])
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, shape.dim)
-        self.register_buffer("centre", torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]).view(1, CHANNELS, 1, 1), persistent=False)
+        self.register_buffer(
+            "centre", torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]).view(1, CHANNELS, 1, 1), persistent=False
+        )
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = pictures.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - self.get_buffer("centre")

@@ -22,7 +22,7 @@ CONTRAST = 4
 
 
 def reduce(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """uint8 (h, w, 3) of any size to uint8 (H, W, 3); `size` is (W, H). The aspect is not kept: 0..1 boxes stay valid."""
+    """uint8 (h, w, 3) of any size to uint8 (H, W, 3); `size` is (W, H). Aspect is not kept, 0..1 boxes stay valid."""
     if (rgb.shape[1], rgb.shape[0]) == size:
         return rgb
     smaller = rgb.shape[0] >= size[1] and rgb.shape[1] >= size[0]
@@ -50,7 +50,7 @@ def change(now: NDArray[np.uint8], reference: NDArray[np.uint8], weight: float =
 
 
 def per_second(age_s: float) -> float:
-    """Weight of a change that took `age_s` to happen: key frames far apart must not make a stroll look like a sprint."""
+    """Weight of a change that took `age_s`: key frames far apart must not make a stroll look like a sprint."""
     return 1.0 / min(max(age_s, 1.0), 4.0)
 
 

@@ -33,6 +33,7 @@ FORMAT = 1
 ORDINARY_SHARE = 0.35
 """Share of frames kept on which neither an event nor a look-alike is seen."""
 TRAIN_SEED = 1_000_000
+SEEDS_PER_RUN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _render(job: tuple[int, ScorerTrainConfig, Shape]) -> tuple[NDArray[np.uint8
 
 
 def _rendered(config: ScorerTrainConfig, shape: Shape) -> Iterator[tuple[NDArray[np.uint8], States]]:
-    jobs = [(TRAIN_SEED + config.seed * 10_000 + scene, config, shape) for scene in range(config.scenes)]
+    jobs = [(TRAIN_SEED + config.seed * SEEDS_PER_RUN + scene, config, shape) for scene in range(config.scenes)]
     if config.render_workers == 1:
         yield from map(_render, jobs)
         return

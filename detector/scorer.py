@@ -55,7 +55,10 @@ class Scorer:
         self._lock = threading.Lock()
         record = folder.record
         self.thresholds: NDArray[np.float32] = np.array(
-            [record.categories[rule.category].threshold if rule.threshold is None else rule.threshold for rule in rules],
+            [
+                record.categories[rule.category].threshold if rule.threshold is None else rule.threshold
+                for rule in rules
+            ],
             np.float32,
         )
         """float32 (rules,): the rule's own threshold, else the model's for its category."""

@@ -41,3 +41,21 @@ class Tokens:
             kept = encoding.ids[: self._length]
             ids[row, : len(kept)] = kept
         return ids
+
+
+def learn_tokens(lines: Sequence[str], vocabulary: int, path: Path) -> None:
+    """A byte-level BPE tokenizer learned from the captions; `[PAD]` is 0."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["[PAD]"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(lines), trainer)
+    tokenizer.save(str(path))

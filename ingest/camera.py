@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ingest.config import CameraConfig, IngestConfig
 from ingest.errors import Fault, IngestError, SourceUndecodable, SourceUnreachable
 from ingest.sandbox import confine
@@ -28,7 +30,7 @@ SECOND_TRY_S = 0.5
 
 
 def main(fd: int) -> None:
-    wire = Wire(socket.socket(fileno=fd), Order)
+    wire = Wire(socket.socket(fileno=fd), msgspec.msgpack.Decoder[Order](Order))
     opening = wire.receive()
     if not isinstance(opening, Open):
         return
@@ -79,7 +81,7 @@ def _follow_stream(opening: Open, sender: Sender, cutter: Cutter) -> str:
 
 
 def _open(source: Source, camera: CameraConfig, ingest: IngestConfig) -> Demuxer:
-    """Asks first and opens while that connection stands; for cameras that bear only one, once more after it is closed."""
+    """Asks first and opens while that connection stands; for cameras that bear only one, again after it is closed."""
     from ingest.demux import Demuxer
     from ingest.preflight import ask
 

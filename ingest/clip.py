@@ -15,7 +15,7 @@ from ingest.ring import Packet, Run
 
 MAX_CLIP_BYTES = 64 * 1024 * 1024
 _PARAMETER_SETS = {"h264": (0x1F, 0, 7), "hevc": (0x3F, 1, 33)}
-"""Of the first byte of a NAL unit: mask, shift, and the type of a sequence parameter set (H.264 §7.4.1, H.265 §7.4.2.2)."""
+"""Of a NAL unit's first byte: mask, shift, the type of a sequence parameter set (H.264 §7.4.1, H.265 §7.4.2.2)."""
 _START_CODE = b"\0\0\1"
 
 

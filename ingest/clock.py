@@ -15,14 +15,17 @@ JUMP_S = 2.0
 """A step of DTS beyond this is a jump of the camera's clock."""
 TRUST_S = 5.0
 """Sender reports further than this from arrival are a wrong clock, not a delay: arrival is used instead."""
-STEP_S = 0.5
+STEP_NS = 500_000_000
 """A move of the mapping beyond this starts a new epoch (one fine step); smaller ones are corrections."""
-SETTLING_S = 2.0
-"""In an epoch's first seconds the arrival mapping may move freely: cameras send their backlog in a burst."""
+SETTLING_NS = 1_000_000_000
+"""In an epoch's first second of arrival the mapping moves freely: cameras send their backlog in a burst."""
+BACKLOG_S = 60.0
+"""While settling, sender reports may lie this far before arrival."""
 BUCKET_NS, BUCKETS = 10_000_000_000, 6
 """Smallest delays are kept per bucket for the last minute, so that a drifting crystal is followed."""
 ARRIVAL_UNCERTAINTY_MS = 250.0
 """Encoding and network delay that arrival time cannot tell from lateness."""
+SETTLING_UNCERTAINTY_MS = 2250.0
 REPORT_UNCERTAINTY_MS = 10.0
 
 
@@ -56,7 +59,7 @@ class Timeline:
         self.time_base = time_base
         self.offset_ns = offset_ns
         self.source: ClockSource = "arrival"
-        self.uncertainty_ms = ARRIVAL_UNCERTAINTY_MS + SETTLING_S * 1e3
+        self.uncertainty_ms = SETTLING_UNCERTAINTY_MS
 
     def media_ns(self, pts: int) -> int:
         """Nanoseconds from PTS 0."""
@@ -92,27 +95,37 @@ class CameraClock:
         """Sender reports' clock minus arrival, ms; None: no report yet."""
         self.timeline = Timeline(epoch, time_base, 0)
         self._jump_ticks = round(JUMP_S * time_base[1] / time_base[0])
+        self._tick_num, self._tick_den = time_base[0] * 1_000_000_000, time_base[1]
         self._last_pts: int | None = None
         self._last_dts: int | None = None
-        self._began_pts = 0
+        self._settled_ns = 0
         self._delays: deque[tuple[int, int]] = deque(maxlen=BUCKETS)
+        self._least_ns = 0
+        self._bucket_ends_ns = 0
 
     def feed(
         self, pts: int, dts: int | None, arrival_ns: int, reported_ns: int | None = None, key: bool = True
     ) -> Timeline:
         """Takes one packet, `reported_ns` being its UTC by sender report where known, and gives the epoch it is in.
 
-        A new Timeline object means a new epoch: DTS stood still, went back or jumped by more than 2 s, or (at a key frame)
-        the mapping to UTC moved by more than half a second.
+        A new Timeline object means a new epoch: DTS stood still, went back or jumped by more than 2 s, or, at a key
+        frame, the mapping to UTC moved by more than half a second.
         """
-        if self._last_pts is None:
-            self._begin(self.timeline, pts, arrival_ns)
-        elif self._jumped(pts, dts):
-            self._begin(self._next(), pts, arrival_ns)
+        last = self._last_dts
+        if last is None or dts is None or not 0 < dts - last <= self._jump_ticks:
+            self._look_closer(pts, dts, arrival_ns)
         self._last_pts = pts
         self._last_dts = dts
-        self._follow(pts, arrival_ns, reported_ns, key)
+        media_ns = pts * self._tick_num // self._tick_den
+        if key or arrival_ns - media_ns < self._least_ns or media_ns >= self._bucket_ends_ns:
+            self._follow(media_ns, arrival_ns, reported_ns, key)  # most packets have nothing to tell
         return self.timeline
+
+    def _look_closer(self, pts: int, dts: int | None, arrival_ns: int) -> None:
+        if self._last_pts is None:
+            self._begin(self.timeline, pts, arrival_ns)
+        elif (dts is not None and self._last_dts is not None) or abs(pts - self._last_pts) > self._jump_ticks:
+            self._begin(self._next(), pts, arrival_ns)
 
     def renew(self) -> Timeline:
         """Starts an epoch for a reason the clock cannot see (the picture's size changed); the mapping is kept."""
@@ -127,45 +140,39 @@ class CameraClock:
 
     def _begin(self, timeline: Timeline, pts: int, arrival_ns: int) -> None:
         timeline.offset_ns = arrival_ns - timeline.media_ns(pts)
-        self._began_pts = pts
+        self._settled_ns = arrival_ns + SETTLING_NS
         self._delays.clear()
+        self._bucket_ends_ns = -(1 << 62)
 
-    def _jumped(self, pts: int, dts: int | None) -> bool:
-        if dts is not None and self._last_dts is not None:
-            return not 0 < dts - self._last_dts <= self._jump_ticks
-        return self._last_pts is not None and abs(pts - self._last_pts) > self._jump_ticks
-
-    def _follow(self, pts: int, arrival_ns: int, reported_ns: int | None, key: bool) -> None:
-        timeline = self.timeline
-        media_ns = timeline.media_ns(pts)
-        arrival_offset = self._smallest_delay(media_ns, arrival_ns - media_ns)
+    def _follow(self, media_ns: int, arrival_ns: int, reported_ns: int | None, key: bool) -> None:
+        self._note_delay(media_ns, arrival_ns - media_ns)
+        settling = arrival_ns < self._settled_ns
         if reported_ns is not None:
-            self.camera_offset_ms = (reported_ns - media_ns - arrival_offset) / 1e6
-            if abs(self.camera_offset_ms) <= TRUST_S * 1e3:
+            offset_ns = reported_ns - media_ns
+            self.camera_offset_ms = (offset_ns - self._least_ns) / 1e6
+            earliest_s = -BACKLOG_S if settling else -TRUST_S
+            if earliest_s * 1e3 <= self.camera_offset_ms <= TRUST_S * 1e3:
                 uncertainty = max(REPORT_UNCERTAINTY_MS, abs(self.camera_offset_ms))
-                self._move(reported_ns - media_ns, "rtcp_sr", uncertainty, key)
+                self._move(offset_ns, "rtcp_sr", uncertainty, key, settling)
                 return
-        elif timeline.source == "rtcp_sr":
+        elif self.timeline.source == "rtcp_sr":
             return
-        settled = media_ns - timeline.media_ns(self._began_pts) >= SETTLING_S * 1e9
-        if settled:
-            self._move(arrival_offset, "arrival", ARRIVAL_UNCERTAINTY_MS, key)
-        else:
-            timeline.offset_ns, timeline.source = arrival_offset, "arrival"
+        uncertainty = SETTLING_UNCERTAINTY_MS if settling else ARRIVAL_UNCERTAINTY_MS
+        self._move(self._least_ns, "arrival", uncertainty, key, settling)
 
-    def _smallest_delay(self, media_ns: int, delay_ns: int) -> int:
+    def _note_delay(self, media_ns: int, delay_ns: int) -> None:
         bucket = media_ns // BUCKET_NS
         if not self._delays or self._delays[-1][0] != bucket:
             self._delays.append((bucket, delay_ns))
         elif delay_ns < self._delays[-1][1]:
             self._delays[-1] = (bucket, delay_ns)
-        return min(delay for _, delay in self._delays)
+        self._least_ns = min(delay for _, delay in self._delays)
+        self._bucket_ends_ns = (bucket + 1) * BUCKET_NS
 
-    def _move(self, offset_ns: int, source: ClockSource, uncertainty_ms: float, key: bool) -> None:
-        if abs(offset_ns - self.timeline.offset_ns) > STEP_S * 1e9:
+    def _move(self, offset_ns: int, source: ClockSource, uncertainty_ms: float, key: bool, settling: bool) -> None:
+        if not settling and abs(offset_ns - self.timeline.offset_ns) > STEP_NS:
             if not key:  # an epoch without a key frame could not be decoded: the next one will do
                 return
-            self._began_pts = self._last_pts or 0
             self._next()
         self.timeline.offset_ns = offset_ns
         self.timeline.source = source

@@ -5,6 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ingest.source import redact
+
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -28,6 +30,10 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for zone, points in self.zones.items():
             if len(points) < 3:
                 raise ValueError(f"zone {zone!r} has {len(points)} points, a polygon needs at least 3")
+
+    def __repr__(self) -> str:
+        """Records end up in logs and tracebacks: without the URL's credentials."""
+        return f"CameraConfig(id={self.id!r}, url={redact(self.url)!r}, name={self.name!r})"
 
 
 class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

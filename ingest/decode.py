@@ -1,4 +1,4 @@
-"""Pictures out of packets: single key frames for the ViT, fine frames of a run. Loads PyAV; JPEGs are written by Pillow."""
+"""Pictures out of packets: single key frames for the ViT, fine frames of a run. Loads PyAV, and Pillow for JPEGs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Decoder:
     def _create(self) -> VideoCodecContext:
         context = CodecContext.create(self._codec, "r")
         assert isinstance(context, VideoCodecContext)
-        context.thread_type = "NONE"  # type: ignore[assignment]  # threads cost latency and memory, and one core is ours
+        context.thread_type = "NONE"  # threads cost latency and memory, and one core is ours
         context.thread_count = 1
         context.options = {"max_pixels": str(self._max_pixels)}
         if self._extradata:

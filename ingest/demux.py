@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet as AvPacket
+from av.video.stream import VideoStream
 
 from ingest.config import CameraConfig, IngestConfig
 from ingest.description import ALLOWED_CODECS
@@ -25,6 +27,9 @@ from ingest.source import Source
 
 _REFERENCE_TIME = struct.Struct("<qi")
 """AVProducerReferenceTime: UTC in microseconds, flags (libavcodec/defs.h)."""
+
+
+Coded: TypeAlias = "AvPacket[VideoStream]"  # not subscriptable when run
 
 
 class Demuxer:
@@ -64,7 +69,7 @@ class Demuxer:
         base = self._stream.time_base or context.time_base
         self.time_base = (base.numerator, base.denominator)
 
-    def packets(self) -> Iterator[AvPacket]:
+    def packets(self) -> Iterator[Coded]:
         """Coded pictures in decode order until the camera ends the stream. Raises the errors of ingest."""
         last = time.monotonic()
         try:
@@ -85,7 +90,7 @@ class Demuxer:
         self.close()
 
 
-def reported_ns(packet: AvPacket) -> int | None:
+def reported_ns(packet: Coded) -> int | None:
     """The packet's UTC by the camera's RTCP sender reports, ns; None before the first report."""
     if not packet.has_sidedata("prft"):
         return None

@@ -1,7 +1,7 @@
 """What can go wrong with a camera.
 
 IngestError
-├── SourceRefused (ValueError)            our policy says no: scheme, host, redirect, codec, description or picture too large
+├── SourceRefused (ValueError)            our policy says no: scheme, host, redirect, codec, or too large
 ├── SourceUnreachable (ConnectionError)   nobody answers, or the answer is not a stream
 ├── CredentialsRefused (PermissionError)  the camera wants another user or password
 ├── SourceStalled (TimeoutError)          the camera answers, then stays silent

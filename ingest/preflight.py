@@ -104,9 +104,7 @@ class _Conversation:
         self._ask("OPTIONS", {})
         answer = self._ask("DESCRIBE", {"Accept": "application/sdp"})
         if answer.status == 401:
-            answer = self._ask(
-                "DESCRIBE", {"Accept": "application/sdp", "Authorization": self._authorization(answer)}
-            )
+            answer = self._ask("DESCRIBE", {"Accept": "application/sdp", "Authorization": self._authorization(answer)})
         shown = self._source.shown
         if answer.status in (401, 403):
             raise CredentialsRefused(f"{shown} refuses the user or the password; check the camera's credentials")

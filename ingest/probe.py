@@ -16,8 +16,8 @@ from ingest.wire import Coarse, Ended, Opened, Report
 def probe(config: CameraConfig, ingest: IngestConfig, timeout_s: float) -> ProbeReport:
     """Opens the camera once, in a process of its own, up to its first decoded picture.
 
-    Raises the errors of ingest with one clear line: SourceRefused, SourceUnreachable, CredentialsRefused, SourceStalled,
-    SourceUndecodable or SourceDied.
+    Raises the errors of ingest, each with one clear line: SourceRefused, SourceUnreachable, CredentialsRefused,
+    SourceStalled, SourceUndecodable or SourceDied.
     """
     source = parse(config.url)
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()

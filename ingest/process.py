@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+import msgspec
+
 import ingest
 from ingest.config import CameraConfig, IngestConfig
 from ingest.errors import CutUnavailable, SourceDied
@@ -61,7 +63,7 @@ class CameraProcess:
                 env=_environment(),
             )
         self._socket = ours
-        self._wire = Wire(ours, Report)
+        self._wire = Wire(ours, msgspec.msgpack.Decoder[Report](Report))
         self._hold_sends(Open(camera=camera, ingest=settings, first_epoch=first_epoch))
         self._reader = threading.Thread(target=self._read, name=f"camera-{camera.id}", daemon=True)
         self._reader.start()
@@ -101,7 +103,7 @@ class CameraProcess:
                     self.last_utc_ns = report.frame.stamp.utc_ns
                     if self.first_utc_ns is None:
                         self.first_utc_ns = self.last_utc_ns
-                self._heard(self, report)  # type: ignore[arg-type]
+                self._heard(self, report)
         self.gone.set()
         self._fail_orders()
 
@@ -156,6 +158,10 @@ class CameraProcess:
 
 def _environment() -> dict[str, str]:
     """Nothing of ours but where the interpreter finds its modules: secrets live in environments."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        if name in os.environ
+    }
     package = Path(ingest.__file__ or "").resolve().parent.parent
     return kept | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2"}

@@ -79,7 +79,7 @@ class Ring:
         gop.add(packet)
         self.size += len(packet.data)
         self._newest_s = arrival_s
-        if packet.key or self.size > self._max_bytes:
+        if self.size > self._max_bytes or arrival_s - self._gops[0].began_s > self._max_s:
             self._evict()
         return self._open is not None
 

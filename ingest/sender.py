@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 from ingest.frame import CoarseFrame
-from ingest.wire import Beat, Coarse, Report, Wire
+from ingest.wire import Beat, Coarse, Order, Report, Wire
 
 MAX_COARSE = 4
 """Coarse frames that wait for the parent; when full the oldest one goes."""
@@ -15,7 +15,7 @@ MAX_COARSE = 4
 class Sender:
     """Coarse frames and beats are replaceable: the newest win. Everything else is sent whatever it takes."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire[Order]) -> None:
         self._wire = wire
         self._wake = threading.Condition()
         self._coarse: deque[CoarseFrame] = deque()

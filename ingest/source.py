@@ -78,7 +78,7 @@ def parse(url: str, *, allow_loopback: bool = True) -> Source:
 
 
 def check_url(url: str, *, allow_loopback: bool = True) -> None:
-    """Raises SourceRefused unless this is an rtsp:// or rtsps:// URL with a host, and off loopback where that is asked."""
+    """Raises SourceRefused unless this is an rtsp(s):// URL with a host, and off loopback where that is asked."""
     parse(url, allow_loopback=allow_loopback)
 
 

@@ -23,7 +23,7 @@ from ingest.wire import Beat, Coarse, Ended, Opened, Report
 
 __all__ = ["Camera", "CameraEvent", "CameraStatus", "ProbeReport", "probe"]
 
-TICK_S = 0.5
+TICK_S = 1.0
 START_S = 8.0
 """For a process to start on a busy machine."""
 LATE_S = 3.0
@@ -37,8 +37,8 @@ MAX_RETIRED = 2
 class Camera:
     """Supervises one camera. Thread-safe.
 
-    `on_coarse` and `on_event` are called on the camera's own threads and must return quickly. When a connection ends its
-    process stays for as long as its ring is worth something, so that a window flagged in its last seconds can still be cut.
+    `on_coarse` and `on_event` are called on the camera's own threads and must return quickly. When a connection ends,
+    its process stays for as long as its ring is worth something: a window flagged in its last seconds can still be cut.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Camera:
     # --- the supervising thread ---
 
     def _supervise(self) -> None:
-        backoff = Backoff(self._ingest.backoff_max_s, random.Random())  # noqa: S311
+        backoff = Backoff(self._ingest.backoff_max_s, random.Random())
         self._change("connecting")
         first = True
         try:

@@ -7,31 +7,34 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from av.packet import Packet as AvPacket
 from av.video.frame import VideoFrame
 
 from ingest.clock import CameraClock
 from ingest.config import CameraConfig, IngestConfig
 from ingest.decode import Decoder, Picture
-from ingest.demux import Demuxer, reported_ns
+from ingest.demux import Coded, Demuxer, reported_ns
 from ingest.errors import SourceUndecodable
 from ingest.frame import CoarseFrame
 from ingest.ring import Packet, Ring
 from ingest.wire import Beat
 
 COARSE_LIMIT_S = 5.0
-"""Coarse frames are never further apart: in a longer GOP the pictures up to that moment are decoded as well."""
+"""Coarse frames are never further apart (but for one picture): in a longer GOP those between are decoded as well."""
 NO_PICTURE_S = 10.0
 """Packets without a single picture for this long: the camera is reconnected."""
 MAX_PACKETS_PER_S = 600
 """Ten times what cameras send. More is a flood."""
 BEAT_NS = 1_000_000_000
+PACE_S = 0.25
+"""After a packet that had to be waited for, we sleep this long and then take what has come in one go.
+Waking for each packet would cost half as much again."""
+_WAITED_NS = 2_000_000
 
 
 class Watch:
     """Ring, clock and coarse frames of one connection.
 
-    Per packet: one copy into the ring and a few integer comparisons. Everything else happens per key frame or per second.
+    Per packet: one copy into the ring and a few integer comparisons. All else happens per key frame or per second.
     `lock` guards the ring for the thread that makes cuts.
     """
 
@@ -62,50 +65,58 @@ class Watch:
         self._beat_packets = 0
         self._packets = self._bytes = self._key_frames = self._coarse = 0
         self._dropped: Counter[str] = Counter()
-        self._next_pts = self._gop_pts = 0
+        self._next_pts = self._gop_pts = self._last_looked_pts = 0
 
     def run(self) -> None:
         """Until the camera ends the stream. Raises the errors of ingest."""
+        steady_ns = time.monotonic_ns
+        asked_ns = steady_ns()
         for packet in self._demuxer.packets():
-            self._take(packet)
+            came_ns = steady_ns()
+            self._take(packet, came_ns)
+            if came_ns - asked_ns > _WAITED_NS:  # nothing was left to read: never sleeps on a backlog
+                time.sleep(PACE_S)
+            asked_ns = steady_ns()
 
-    def _take(self, coded: AvPacket) -> None:
-        steady_ns = time.monotonic_ns()
+    def _take(self, coded: Coded, steady_ns: int) -> None:
         key = coded.is_keyframe
         pts, dts = coded.pts, coded.dts
         if pts is None:  # FFmpeg leaves it out of the first packet of an RTSP stream
             pts = self._next_pts if dts is None else dts
-        packet = Packet(bytes(coded), pts, dts, coded.duration or 0, key)
-        self._next_pts = pts + packet.duration
+        duration = coded.duration or 0
+        packet = Packet(bytes(coded), pts, dts, duration, key)
+        self._next_pts = pts + duration
         self._packets += 1
         self._bytes += len(packet.data)
         before = self._clock.timeline
-        timeline = self._clock.feed(
-            pts, dts, steady_ns + self._wall_minus_steady_ns, reported_ns(coded) if key else None, key
-        )
+        arrival_ns = steady_ns + self._wall_minus_steady_ns
+        timeline = self._clock.feed(pts, dts, arrival_ns, reported_ns(coded) if key else None, key)
         if timeline is not before:
             self._follower = self._last_coarse_pts = None
         with self.lock:
             kept = self.ring.append(packet, timeline, steady_ns / 1e9)
         if key:
-            self._key_frames += 1
-            if self._follower is not None and pts - self._gop_pts < self._limit_ticks:
-                self._follower = None
-            self._gop_pts = pts
-        if self._follower is not None:
+            self._key_frame(packet)
+        elif self._follower is not None:
             self._follow(packet)
-        elif key:
-            self._look_at(packet)
-        elif kept and pts - (self._gop_pts if self._last_coarse_pts is None else self._last_coarse_pts) >= self._limit_ticks:
+        elif kept and pts - self._last_looked_pts > self._limit_ticks:
             self._catch_up()
         if steady_ns - self._last_beat_ns >= BEAT_NS:
             self._beat(steady_ns)
 
-    def _look_at(self, packet: Packet) -> None:
-        """A key frame: decoded on its own, unless the last one is too recent."""
-        if self._too_soon(packet.pts):
+    def _key_frame(self, packet: Packet) -> None:
+        self._key_frames += 1
+        gop_ticks = packet.pts - self._gop_pts
+        self._gop_pts = packet.pts
+        if self._follower is not None and gop_ticks > self._limit_ticks:
+            self._follow(packet)
+            return
+        self._follower = None
+        last = self._last_coarse_pts
+        if last is not None and self._too_soon(packet.pts) and packet.pts + gop_ticks - last <= self._limit_ticks:
             self._dropped["interval"] += 1
             return
+        self._last_looked_pts = packet.pts
         try:
             frame = self._decoder.single(packet)
         except SourceUndecodable:
@@ -150,7 +161,7 @@ class Watch:
             with self.lock:
                 self.ring.relabel(timeline)
         self._picture_size = picture.source_size
-        self._last_coarse_pts = pts
+        self._last_coarse_pts = self._last_looked_pts = pts
         self._last_picture_ns = time.monotonic_ns()
         timeline = self._clock.timeline
         frame = CoarseFrame(

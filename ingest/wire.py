@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -72,12 +73,15 @@ Order = Open | CutOrder
 Report = Opened | Coarse | Beat | CutReply | Ended
 
 
-class Wire:
+Heard = TypeVar("Heard")
+
+
+class Wire(Generic[Heard]):
     """One end of the socket. Sends whole messages; reads until the other end closes. Not for two senders at once."""
 
-    def __init__(self, end: socket.socket, hears: type) -> None:
+    def __init__(self, end: socket.socket, decoder: msgspec.msgpack.Decoder[Heard]) -> None:
         self._socket = end
-        self._decoder: msgspec.msgpack.Decoder[Order | Report] = msgspec.msgpack.Decoder(hears)
+        self._decoder: msgspec.msgpack.Decoder[Heard] = decoder
         self._encoder = msgspec.msgpack.Encoder()
 
     def send(self, message: Order | Report) -> None:
@@ -87,7 +91,7 @@ class Wire:
             raise ValueError(f"a message of {len(body)} bytes exceeds {MAX_MESSAGE}")
         self._socket.sendall(_LENGTH.pack(len(body)) + body)
 
-    def receive(self) -> Order | Report | None:
+    def receive(self) -> Heard | None:
         """The next message; None when the other end closed. SourceDied: what came is not of this protocol."""
         head = self._exactly(4)
         if head is None:

@@ -19,6 +19,8 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     base_url: str = ""
     """Of the server, up to and including its version, as `http://127.0.0.1:8000/v1`."""
     api_key: str = ""
+    family: Literal["qwen3_vl", "qwen2_5_vl"] = "qwen3_vl"
+    """Of the model on a server, which does not tell; a local model's own configuration decides."""
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 on a GPU, float32 on a CPU."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from reasoner.boxes import Box, Coordinates, from_model
-from reasoner.parse import RawClaim
+from reasoner.scanner import RawClaim
 from reasoner.verdict import Claim
 
 MAX_BOX_SHARE = 0.8

@@ -160,3 +160,26 @@ def _word_s(word: re.Match[str], unit: str) -> float:
     if word["clock"]:
         return _clock_s(word["clock"])
     return float(word["number"]) * (60.0 if unit.lower() in _MINUTES else 1.0)
+
+
+def shifted(text: str, offset_s: float) -> str:
+    """Plain text with every stated time moved by `offset_s`, in seconds with one decimal; other numbers are kept.
+
+    A time is a clock, a number with a unit of time, or one side of a span.
+    """
+    source = narrow(text)
+    inside = [span.place for span in read_spans(source)[0]]
+    pieces: list[str] = []
+    at = 0
+    for word in _TIME_WORD.finditer(source):
+        in_span = any(start <= word.start() < end for start, end in inside)
+        if not (word["clock"] or word["unit"] or in_span):
+            continue
+        try:
+            seconds = _word_s(word, word["unit"] or "") + offset_s
+        except ValueError:
+            continue
+        unit = "秒" if (word["unit"] or "") in ("秒", "分", "分钟") else "s" if word["unit"] or word["clock"] else ""
+        pieces += [text[at : word.start()], f"{max(0.0, seconds):.1f}{unit}"]
+        at = word.end("unit") if word["unit"] else word.end("clock" if word["clock"] else "number")
+    return "".join([*pieces, text[at:]])

@@ -6,32 +6,21 @@ offsets point into the original output. It never raises: what cannot be read bec
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import json
 import re
-from typing import NamedTuple
 
 import msgspec
 
-from reasoner.numerals import (
-    RawBox,
-    TimeSpan,
-    TimeText,
-    joins_span,
-    narrow,
-    read_box,
-    read_boxes,
-    read_spans,
-    read_time,
-)
+from reasoner.numerals import TimeSpan, joins_span, narrow, read_box, read_spans
+from reasoner.scanner import MAX_CLAIMS, TAG, Mark, RawClaim, Scanner, TimeMark, plain
 
 MAX_LENGTH = 65_536
 """Characters that are read; the rest is dropped and the output counts as truncated."""
 MAX_ERRORS = 32
 
 _YES = re.compile(r"(?:yes|true|是的?|有|存在|出现|发生)(?![a-z])", re.IGNORECASE)
-_NO = re.compile(r"(?:no|not|none|false|否|不是|没有|没|无|未|不)(?![a-z])", re.IGNORECASE)
+_NO = re.compile(r"(?:no|none|false|否|不是|没有|没|无|未|不)(?![a-z])", re.IGNORECASE)
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +75,7 @@ def yes_or_no(answer: str) -> bool | None:
 
 
 def _sections(text: str, marks: list[Mark]) -> tuple[tuple[int, int], tuple[int, int] | None, bool, list[str]]:
-    """Where claims and the answer stand, whether it was cut short, errors. The last whole answer after thinking counts."""
+    """Where claims and answer stand, whether it was cut short, errors. The last whole answer after thinking counts."""
     thinks = [mark for mark in marks if mark.name == "think"]
     thought_end = max((mark.end for mark in thinks if mark.closes), default=0)
     errors: list[str] = []

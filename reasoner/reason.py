@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
 from reasoner.backends import Backend, Output, open_backend
 from reasoner.boxes import Box
-from reasoner.config import Language, ReasonerConfig
 from reasoner.confidence import combine
-from reasoner.evidence import Binding, Bound, Frame, bind, nearest
+from reasoner.config import Language, ReasonerConfig
+from reasoner.decision import components, decide, stands_in
+from reasoner.evidence import Binding, Frame, bind, nearest
 from reasoner.parse import Parsed, parse
 from reasoner.prompt import Message, messages, prompt_sha256
-from reasoner.trace import mean_probability, yes_probability
 from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Verdict
 
 if TYPE_CHECKING:
     from reasoner.pictures import Look, Target
     from reasoner.verify import Agreement
-
-CONFLICT_BELOW = 0.25
-"""Agreement of boxes or times below which evidence and answer are in conflict."""
 
 
 class Reasoner:
@@ -76,11 +72,11 @@ class Reasoner:
         binding = bind(parsed.claims, times_s, frame)
         agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
         confidence = combine(
-            components(window.span.score, output, parsed, agreement, self.backend),
+            components(window.span.score, output, parsed, agreement, self.backend.notes),
             self.backend.notes.calibrator if self.backend.notes else None,
         )
         decision, reasons = decide(parsed, binding, agreement, confidence.p, self.config.review_below)
-        if decision != "rejected" and rule.zones and not _inside_any(binding.bound, rule.zones, zones):
+        if decision != "rejected" and rule.zones and not stands_in(binding.bound, rule.zones, zones):
             decision, reasons = "rejected", ("outside_zones",)
         case = _Case(window, prompt, output, parsed, binding, agreement, confidence, seen.view)
         return case.verdict(decision, reasons, self.backend)
@@ -100,15 +96,9 @@ class Reasoner:
         )
 
     def question(self, rule: Rule) -> str:
-        """The rule's question; of a model with few categories, in words it was trained on."""
+        """The rule's question; of a model with few categories, the words it was trained on."""
         notes = self.backend.notes
-        if notes is None or rule.category not in notes.questions:
-            return rule.question
-        return (
-            rule.question
-            if category_of(rule.question, notes.keywords) == rule.category
-            else (notes.questions[rule.category])
-        )
+        return notes.questions.get(rule.category, rule.question) if notes else rule.question
 
     def prompt(self, seen: Look, question: str, lang: Language, place: str) -> list[Message]:
         notes = self.backend.notes
@@ -130,80 +120,17 @@ def category_of(question: str, keywords: Mapping[str, Sequence[str]]) -> str | N
     return best if best is not None and hits[best] else None
 
 
-def components(
-    coarse: float, output: Output, parsed: Parsed, agreement: Agreement, backend: Backend
-) -> dict[str, float]:
-    """The parts of the confidence, each 0..1; a server without token probabilities counts as undecided (0.5)."""
-    token = yes_probability(output.tokens, backend.notes)
-    if token is None:
-        token = mean_probability(output.tokens) if output.tokens else 0.5
-        token = 1 - token if parsed.yes is False else token
-    parts = {
-        "coarse": coarse,
-        "vlm_token": token,
-        "evidence_match": math.sqrt(max(0.0, agreement.boxes * agreement.times)),
-        "detector_agreement": agreement.boxes,
-        "temporal_agreement": agreement.times,
-    }
-    return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
-
-
-def decide(
-    parsed: Parsed, binding: Binding, agreement: Agreement, p: float, review_below: float
-) -> tuple[Decision, tuple[str, ...]]:
-    """Decision and reasons; pure. Rejected: a no, or nothing to show. Review: unsure, in conflict, or no clear answer."""
-    if parsed.yes is False:
-        return "rejected", ("answer_no",)
-    if not binding.bound:
-        return "rejected", ("no_evidence",)
-    reasons = []
-    if parsed.yes is None or p < review_below:
-        reasons.append("low_confidence")
-    contradicted = sum(check.status == "contradicted" for check in agreement.checks)
-    in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
-    if agreement.seen and in_conflict:
-        reasons.append("evidence_conflict")
-    return ("needs_review" if reasons else "confirmed"), tuple(reasons)
-
-
-def inside(point: tuple[float, float], polygon: Sequence[Point]) -> bool:
-    """Whether a point lies in a polygon (even-odd rule); both in 0..1."""
-    x, y = point
-    within = False
-    for (x1, y1), (x2, y2) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
-        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
-            within = not within
-    return within
-
-
-def _inside_any(bound: Sequence[Bound], names: Sequence[str], zones: Mapping[str, Sequence[Point]]) -> bool:
-    """Whether some box stands in a zone: its bottom centre is where its object touches the ground."""
-    feet = [((item.box.x1 + item.box.x2) / 2, item.box.y2) for item in bound]
-    return any(inside(foot, zones[name]) for name in names if name in zones for foot in feet)
-
-
-class _Case:
+class _Case(NamedTuple):
     """All that is known of one window when its verdict is written."""
 
-    def __init__(
-        self,
-        window: Window,
-        prompt: Sequence[Message],
-        output: Output,
-        parsed: Parsed,
-        binding: Binding,
-        agreement: Agreement,
-        confidence: Confidence,
-        view: Box,
-    ) -> None:
-        self.window = window
-        self.prompt = prompt
-        self.output = output
-        self.parsed = parsed
-        self.binding = binding
-        self.agreement = agreement
-        self.confidence = confidence
-        self.view = view
+    window: Window
+    prompt: Sequence[Message]
+    output: Output
+    parsed: Parsed
+    binding: Binding
+    agreement: Agreement
+    confidence: Confidence
+    view: Box
 
     def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
         onset_utc_ns, end_utc_ns = self._when()

@@ -103,7 +103,7 @@ def presence(maps: NDArray[np.uint8], activity: NDArray[np.float32]) -> NDArray[
     moved[activity < _PRESENT_SHARE / 5] = 0.0
     there = np.minimum(1.0, changed / _PRESENT_SHARE)
     there[changed < _PRESENT_SHARE / 5] = 0.0
-    return np.maximum(moved, there).astype(np.float32)
+    return np.asarray(np.maximum(moved, there), np.float32)
 
 
 def time_score(claimed_s: float, signal: NDArray[np.float32], times_s: Sequence[float]) -> float:

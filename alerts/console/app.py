@@ -25,9 +25,11 @@ from alerts.console import clip
 from alerts.console.errors import EvidenceAltered, TooManyClients
 from alerts.console.feed import Feed
 from alerts.console.guard import Guard
-from alerts.console.shelf import AlertStore, Shelf
+from alerts.console.shelf import Shelf
 from alerts.console.status import ConsoleStatus, StatusBoard
 from alerts.console.stream import EventStream
+from alerts.errors import StoreError
+from alerts.store import Store
 
 _PAGE_ALERTS, _MOST_ALERTS = 30, 100
 _CLIPS_AT_ONCE = 8
@@ -35,7 +37,7 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 
 
 def build_app(
-    store: AlertStore,
+    store: Store,
     status: Callable[[], ConsoleStatus],
     feed: Feed | None = None,
     *,
@@ -44,10 +46,10 @@ def build_app(
 ) -> Starlette:
     """The console over a store.
 
-    `status` is asked from a worker thread at most once a second. `feed` is what the writer of the store publishes
-    new revisions to; without one the page shows what a reload shows. `hosts` are further names by which browsers may
-    call the console, besides localhost; `any_address` also takes every IP literal, for a console that listens on a
-    network.
+    `status` is asked from a worker thread at most once a second. `feed` is told of each new revision by whoever writes
+    the store (`store.watch(lambda alert: feed.publish(alert.alert_id, alert.revision))`); without one the page shows
+    what a reload shows. `hosts` are further names by which browsers may call the console, besides localhost;
+    `any_address` also takes every IP literal, for a console that listens on a network.
     """
     routes = _Routes(Shelf(store), StatusBoard(status), feed or Feed())
     return Starlette(
@@ -63,7 +65,7 @@ def build_app(
             Route("/alerts/{alert_id}/clip.mp4", routes.clip),
         ],
         middleware=[Middleware(Guard, hosts=hosts, any_address=any_address)],
-        exception_handlers={EvidenceAltered: _altered},
+        exception_handlers={EvidenceAltered: _altered, StoreError: _unreadable},
     )
 
 
@@ -108,17 +110,18 @@ class _Routes:
         if not 1 <= limit <= _MOST_ALERTS:
             raise HTTPException(400, f"limit is a number from 1 to {_MOST_ALERTS}")
         before = request.query_params.get("before")
-        if before is not None and self._shelf.record(before) is None:
+        if before is not None and self._shelf.alert(before) is None:
             raise HTTPException(404, "no such alert")
-        return _json(self._shelf.page(limit, before))
+        alerts, older = self._shelf.page(limit, before)
+        return _json({"alerts": alerts, "next": older})
 
     def alert(self, request: Request) -> Response:
-        record = self._shelf.record(request.path_params["alert_id"])
-        if record is None:
+        alert = self._shelf.alert(request.path_params["alert_id"])
+        if alert is None:
             raise HTTPException(404, "no such alert")
         if request.headers.get("accept", "").startswith("text/html"):
             return self._parts["page.html"]  # the link in a message, opened by a person: the page shows this alert
-        return _json(record)
+        return _json(alert)
 
     def frame(self, request: Request) -> Response:
         jpeg = self._shelf.frame(request.path_params["alert_id"], request.path_params["index"])
@@ -138,6 +141,8 @@ def _static_parts() -> dict[str, Response]:
     parts = {}
     for file in files("alerts.console").joinpath("static").iterdir():
         suffix = file.name[file.name.rfind(".") :]
+        if suffix not in _TYPES:
+            continue
         body = file.read_bytes()
         etag = {"etag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "cache-control": "no-cache"}
         parts[file.name] = Response(body, headers=etag, media_type=_TYPES[suffix])
@@ -151,3 +156,7 @@ def _json(value: object) -> Response:
 def _altered(request: Request, reason: Exception) -> Response:
     """An altered picture is never shown as evidence."""
     return PlainTextResponse(f"{reason}\n", 409)
+
+
+def _unreadable(request: Request, reason: Exception) -> Response:
+    return PlainTextResponse(f"{reason}\n", 503)

@@ -25,7 +25,7 @@ def parse(header: str | None, size: int) -> ByteRange | None:
     Units other than bytes are ignored as the RFC wants. Several ranges, a range past the end, and anything that
     is not a range at all raise RangeRefused, at a cost that does not grow with the header.
     """
-    if header is None or not header[:6].lower() == "bytes=":
+    if header is None or header[:6].lower() != "bytes=":
         return None
     if len(header) > _MAX_CHARS or not (found := _ONE.fullmatch(header.lower())):
         raise RangeRefused("one range of the form bytes=FIRST-LAST is served")

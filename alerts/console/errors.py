@@ -7,7 +7,6 @@ ConsoleError
 └── EvidenceAltered (ValueError) a stored file is no longer the one that the alert names by its hash
 """
 
-
 from alerts.errors import AlertsError
 
 

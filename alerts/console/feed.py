@@ -66,7 +66,7 @@ class Subscription:
         self._feed._leave(self)
 
     def _offer(self, change: Change | None, bound: int) -> bool:
-        """Under the feed's lock. False: no room (or no loop) left, the client is to be dropped. None ends the stream."""
+        """Under the feed's lock. False: no room or loop left, drop the client. None ends the stream."""
         kept = change is not None and len(self._changes) < bound
         if change is not None and kept:
             self._changes.append(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Collection
 
 from starlette.responses import PlainTextResponse
@@ -33,6 +34,9 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+_MAX_HEADER_BYTES = 16 << 10
+_MAX_AUTHORITY_CHARS = 260
+_AUTHORITY = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::[0-9]{0,5})?")
 _LOOPBACK_NAMES = frozenset({"localhost"})
 
 
@@ -41,6 +45,7 @@ class Guard:
 
     * One Host header, and it names this console: a page elsewhere that lets its own name point here (DNS rebinding)
       gets 421. IP literals of the network are taken only when the console is meant to be reached from there.
+    * At most 16 KiB of headers, whatever way they arrive.
     * GET and HEAD only; no request body is read, no WebSocket accepted.
     * A client that takes no byte for `send_timeout_s` is let go.
     """
@@ -75,6 +80,8 @@ class Guard:
             self.let_go += 1
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
+        if sum(len(key) + len(value) for key, value in scope["headers"]) > _MAX_HEADER_BYTES:
+            return PlainTextResponse("The headers are too long.\n", 431)
         named = [value for key, value in scope["headers"] if key == b"host"]
         if len(named) != 1 or not self._serves(named[0].decode("latin-1")):
             return PlainTextResponse("This console is not served under that name.\n", 421)
@@ -120,8 +127,5 @@ class _Outgoing:
 
 def _host(authority: str) -> str | None:
     """The host of `host[:port]`, lower case, without brackets; None when it is no such thing."""
-    bracketed = authority.startswith("[")
-    host, _, rest = authority[1:].partition("]") if bracketed else authority.partition(":")
-    port = rest.removeprefix(":") if bracketed else rest
-    plain = bool(host) and len(authority) <= 260 and (not port or (port.isascii() and port.isdigit()))
-    return host.lower() if plain else None
+    found = _AUTHORITY.fullmatch(authority) if len(authority) <= _MAX_AUTHORITY_CHARS else None
+    return (found["address"] or found["name"]).lower() if found else None

@@ -6,11 +6,12 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-_USERINFO = re.compile(r"//[^/\s]*@")
+_USERINFO = re.compile(r"//\S*@")
+"""Up to the last @ of a word: passwords may hold any character, and it is better to cut too much."""
 
 
 class CameraLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,14 @@ class StatusBoard:
         with self._lock:
             now_s = time.monotonic()
             if now_s - self._asked_s >= self._max_age_s:
-                text = msgspec.json.encode(self._ask()).decode()
-                self._json = _USERINFO.sub("//", text).encode()
+                self._json = msgspec.json.encode(_clean(msgspec.to_builtins(self._ask())))
                 self._asked_s = now_s
             return self._json
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _USERINFO.sub("//", value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value

@@ -60,7 +60,7 @@ def load_engine(kind: EngineKind, folder: ScorerFolder, *, threads: int = 1) -> 
         case "torch":
             from detector.engines.eager import TorchEngine
 
-            return TorchEngine(folder, threads=threads)
+            return TorchEngine(folder)
         case "auto":
             return _first_that_runs(folder, threads)
 
@@ -78,11 +78,11 @@ def _first_that_runs(folder: ScorerFolder, threads: int) -> Engine:
                 missing = str(error)
         passed_over.append(f"onnx on CUDA ({missing})")
         return _chosen(OnnxEngine(folder, device="cpu", threads=threads), passed_over)
-    except (ImportError, EngineUnavailable) as error:
+    except EngineUnavailable as error:
         passed_over.append(f"onnx on the CPU ({error})")
     from detector.engines.eager import TorchEngine
 
-    return _chosen(TorchEngine(folder, threads=threads), passed_over)
+    return _chosen(TorchEngine(folder), passed_over)
 
 
 def _chosen(engine: Engine, passed_over: list[str]) -> Engine:

@@ -20,11 +20,14 @@ MAX_BATCH = 64
 
 
 class TorchEngine:
-    """Keeps the contract of `detector.engines.Engine`, on the CPU or, where there is one, the GPU."""
+    """Keeps the contract of `detector.engines.Engine`, on the CPU or, where there is one, the GPU.
+
+    The number of threads stays as it is: torch has one for the whole process, and the reasoner uses it too.
+    """
 
     max_batch = MAX_BATCH
 
-    def __init__(self, folder: ScorerFolder, *, threads: int = 1, device: str | None = None) -> None:
+    def __init__(self, folder: ScorerFolder, *, device: str | None = None) -> None:
         try:
             import torch
             from safetensors import SafetensorError
@@ -35,13 +38,13 @@ class TorchEngine:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.name = f"torch ({self._device.upper()})"
         self._shape = folder.record.shape
-        if self._device == "cpu" and torch.get_num_threads() > threads:
-            torch.set_num_threads(threads)
         try:
             model = load_weights(self._shape, folder.file(WEIGHTS))
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise EngineMismatch(f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again") from None
+            raise EngineMismatch(
+                f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again"
+            ) from None
         self._model: ScorerModel | None = model.to(self._device)
         width, height = self._shape.picture_size
         self.image(np.zeros((1, height, width, CHANNELS), np.uint8))

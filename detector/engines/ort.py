@@ -19,8 +19,11 @@ MAX_BATCH = 64
 
 
 def cuda_missing() -> str | None:
-    """None where ONNX Runtime can use CUDA, else why not."""
-    import onnxruntime
+    """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return None
@@ -98,4 +101,6 @@ def _check_port(graph: Path, role: str, ports: list[Any], wanted: tuple[str, str
     found = [(port.name, port.type, tuple(port.shape[1:])) for port in ports]
     if found != [wanted] or isinstance(ports[0].shape[0], int):
         shapes = [(port.name, port.type, tuple(port.shape)) for port in ports]
-        raise EngineMismatch(f"{graph} has the {role} {shapes}, wanted {wanted} after a free batch axis; export it again")
+        raise EngineMismatch(
+            f"{graph} has the {role} {shapes}, wanted {wanted} after a free batch axis; export it again"
+        )

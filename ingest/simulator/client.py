@@ -131,10 +131,8 @@ class Client:
                 return reply(200, request, headers, sdp.describe(self._name, track.stream))
             case "SETUP":
                 return self._set_up(request, track, session)
-            case "PLAY" | "PAUSE" if self._channels is None:
-                return reply(455, request)
             case "PLAY":
-                return self._play(request, track, self._channels, session)
+                return self._play(request, track, session)
             case "PAUSE":
                 self._playback = None
                 return reply(200, request, session)
@@ -155,9 +153,11 @@ class Client:
                 return reply(200, request, {"Transport": granted, **session})
         return reply(461, request)
 
-    def _play(self, request: Request, track: Track, channels: tuple[int, int], session: dict[str, str]) -> bytes:
+    def _play(self, request: Request, track: Track, session: dict[str, str]) -> bytes:
+        if self._channels is None:
+            return reply(455, request)
         if self._playback is None:
-            self._playback = Playback(track, channels, self._clock, self._counters)
+            self._playback = Playback(track, self._channels, self._clock, self._counters)
             self.due_90k = 0
         playback = self._playback
         url = urlsplit(request.url)._replace(query="").geturl().removesuffix("/")

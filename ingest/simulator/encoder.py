@@ -7,8 +7,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+from av.packet import Packet as EncodedPacket
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from ingest.simulator import nal
 from ingest.simulator.stream import CLOCK_HZ, Packet, Stream, StreamCodec
@@ -113,7 +115,7 @@ def _open(codec: StreamCodec, size: tuple[int, int], fps: float, gop_s: float) -
     return encoder
 
 
-def _records(encoded: Iterable[av.Packet], codec: StreamCodec) -> Iterator[Packet]:
+def _records(encoded: Iterable[EncodedPacket[VideoStream]], codec: StreamCodec) -> Iterator[Packet]:
     for packet in encoded:
         assert packet.pts is not None
         data = bytes(packet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Literal, cast
@@ -117,7 +118,7 @@ def _loop(codec: StreamCodec, size: tuple[int, int], packets: list[Packet]) -> S
         for packet in packets
     )
     shown = sorted(packet.pts_90k for packet in moved)
-    steps = [later - earlier for earlier, later in zip(shown, shown[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(shown)]
     duration_90k = shown[-1] + round(median(steps) if steps else CLOCK_HZ / 25)
     keys = [packet.pts_90k for packet in moved if packet.key]
     gop = max(later - earlier for earlier, later in zip(keys, [*keys[1:], duration_90k], strict=True)) if keys else 0

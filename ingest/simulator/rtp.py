@@ -90,7 +90,8 @@ def _jpeg_pieces(file: bytes) -> list[bytes]:
     kind = scan.kind + (64 if scan.restart_interval else 0)
     restart = struct.pack(">HH", scan.restart_interval, 0xFFFF) if scan.restart_interval else b""
     tables = struct.pack(">BBH", 0, 0, len(scan.tables)) + scan.tables
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(scan.data) or not pieces:
         size = (-(-scan.width // 8), -(-scan.height // 8))
         head = struct.pack(">IBBBB", at, kind, 255, *size) + restart + (b"" if at else tables)

@@ -188,5 +188,3 @@ def _attend(client: Client, events: int, clock: MediaClock) -> None:
         client.advance(clock.now_90k())
     if events & selectors.EVENT_READ:
         client.read()
-
-

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         if not self.packets or not self.packets[0].key:
             raise ValueError("a stream starts with a key frame")
         dts = [packet.dts_90k for packet in self.packets]
-        if any(later <= earlier for earlier, later in zip(dts, dts[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(dts)):
             raise ValueError("decode times of a stream rise from packet to packet")
         if self.duration_90k <= dts[-1] - dts[0]:
             raise ValueError(f"{self.duration_90k} ticks are too short for these packets")
@@ -82,6 +83,21 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         from ingest.simulator.footage import read
 
         return read(Path(path), limit_s)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Stream]) -> Stream:
+        """Streams of one encoder played one after the other, as one. ValueError where codec, size or sets differ."""
+        if len({(part.codec, part.width, part.height, part.extradata) for part in parts}) != 1:
+            raise ValueError("only streams of one codec, one size and the same parameter sets can be joined")
+        packets: list[Packet] = []
+        start_90k = 0
+        for part in parts:
+            packets += (
+                Packet(packet.data, packet.pts_90k + start_90k, packet.dts_90k + start_90k, packet.key)
+                for packet in part.packets
+            )
+            start_90k += part.duration_90k
+        return msgspec.structs.replace(parts[0], packets=tuple(packets), duration_90k=start_90k)
 
     def save(self, path: Path) -> None:
         """Writes MessagePack, all or nothing: a reader never sees half a file."""

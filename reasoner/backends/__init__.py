@@ -1,4 +1,4 @@
-"""Where the model runs: in this process, or on a server. Both take messages and pictures and give text with its odds."""
+"""Where the model runs: in this process, or on a server. Both take messages and pictures, and give text with odds."""
 
 from __future__ import annotations
 

@@ -34,6 +34,8 @@ class LocalBackend:
         self.processor = processor
         self.model = model
         self._settings = _greedy(model, processor, max_new_tokens)
+        # generate fills what a passed configuration leaves open from the model's own; nothing of that may leak in.
+        model.generation_config = self._settings
         self._lock = threading.Lock()
 
     @classmethod
@@ -146,6 +148,8 @@ def _load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelFailed(f'device {device!r}: this machine has no usable GPU; set device to "cpu" or "auto"')
     dtype = config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    progress: Any = transformers.utils.logging
+    progress.disable_progress_bar()
     architecture: Any = getattr(transformers, folder.family.architecture)
     try:
         model, report = architecture.from_pretrained(
@@ -174,12 +178,13 @@ def _load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
 
 def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:
     """Greedy settings made from nothing: a folder's own sampling settings would make audits differ."""
-    from transformers import GenerationConfig
+    import transformers
 
+    settings: Any = transformers.GenerationConfig
     own = model.generation_config
     ends = _as_list(own.eos_token_id) or _as_list(processor.tokenizer.eos_token_id)
     pad = own.pad_token_id if own.pad_token_id is not None else (ends[0] if ends else None)
-    return GenerationConfig(do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad)
+    return settings(do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad)
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:

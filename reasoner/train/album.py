@@ -48,6 +48,11 @@ class Album:
         return cls(pictures, rows)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of a picture, px."""
+        return self.pictures.shape[4], self.pictures.shape[3]
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Every kind of happening in the rows, sorted."""
         return tuple(sorted({row.kind for row in self.rows}))

@@ -1,4 +1,4 @@
-"""Small changes of a row that leave its truth intact: mirroring, other colours, other brightness."""
+"""Small changes of a row that leave its truth intact: mirroring, other colours, other brightness, a later clock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from reasoner.train.row import Row, Thing
 
 GAIN = (0.75, 1.3)
+LATER_SHARE, LATER_S = 0.2, 8.0
+"""Share of rows whose times begin later, as those of a part of a long window do, and by how much at most."""
 
 
 def augmented(
@@ -16,6 +18,8 @@ def augmented(
 ) -> tuple[NDArray[np.uint8], Row]:
     """Pictures (G, 2, H, W, 3) and their row → a copy, mirrored half of the time, recoloured, brighter or darker."""
     pictures = pictures.copy()
+    if random.random() < LATER_SHARE:
+        row = later(row, round(float(random.uniform(0, LATER_S)), 1))
     order = random.permutation(3)
     gain = random.uniform(*GAIN)
     levels = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
@@ -29,6 +33,16 @@ def augmented(
 def mirrored(row: Row) -> Row:
     """The row of the mirrored clip."""
     return msgspec.structs.replace(row, objects=tuple(tuple(_mirror(thing) for thing in group) for group in row.objects))
+
+
+def later(row: Row, by_s: float) -> Row:
+    """The row with every time later by some tenths of a second."""
+    return msgspec.structs.replace(
+        row,
+        times=tuple(round(time_s + by_s, 1) for time_s in row.times),
+        start=None if row.start is None else row.start + by_s,
+        end=None if row.end is None else row.end + by_s,
+    )
 
 
 def _mirror(thing: Thing) -> Thing:

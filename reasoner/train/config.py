@@ -26,6 +26,14 @@ class ModelSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     merges: Annotated[int, Meta(ge=0)] = 1200
     """Merged pairs of the byte-level tokenizer."""
 
+    def __post_init__(self) -> None:
+        if self.width != 64 * self.heads:
+            raise ValueError(f"width {self.width} is not 64 for each of {self.heads} heads, as the rotary sections are")
+        if self.vision_width % (4 * self.vision_heads):
+            raise ValueError(f"vision_width {self.vision_width} is no multiple of 4 for each of {self.vision_heads} heads")
+        if any(not 0 <= layer < self.vision_depth for layer in self.deepstack) or len(self.deepstack) > self.layers:
+            raise ValueError(f"deepstack {list(self.deepstack)} names no layers of {self.vision_depth}")
+
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage: it ends after `steps`, or after `minutes` of its own training time when `steps` is left out."""

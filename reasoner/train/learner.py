@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reasoner.train.attention import use_in
 from reasoner.train.batches import PictureBatch, TextBatch
 from reasoner.train.dense import DenseHead, NumberHead, box_loss
 from reasoner.train.vision import encode, patches_of
@@ -24,6 +25,7 @@ class Learner(nn.Module):
         text_share: float = 0.6, decision_weight: float = 4.0,
     ) -> None:  # fmt: skip
         super().__init__()
+        use_in(model.model.language_model)
         self.model = model
         self.grid = grid
         self.text_share, self.decision_weight = text_share, decision_weight
@@ -62,12 +64,12 @@ class Learner(nn.Module):
         x = language.embed_tokens(batch.input_ids).to(merged.dtype)
         x = x.masked_scatter(batch.visual.unsqueeze(-1), merged)
         rotation = language.rotary_emb(x, batch.positions)
-        middle = x
+        middle, supervised = x, min(MIDDLE_LAYER, len(language.layers) - 1)
         for index, layer in enumerate(language.layers):
             x = layer(x, position_embeddings=rotation, attention_mask=None, use_cache=False)
             if index < len(deep):
                 x = x + torch.zeros_like(x).masked_scatter(batch.visual.unsqueeze(-1), deep[index])
-            if index == MIDDLE_LAYER:
+            if index == supervised:
                 middle = x
         tokens = middle[batch.visual].view(merged.shape)
         return language.norm(x), tokens, merged + sum(deep)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 GRID_SIDE = 10
 """Side of the square grid of learned patch positions; interpolated to the picture's own grid."""
 SMOOTH_FREQUENCIES = 16
+NAMED = ("endoftext", "im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad")
 
 
 def model_config(size: ModelSize, tokenizer: PreTrainedTokenizerFast) -> Any:
     """`Qwen3VLConfig` with the tokenizer's ids."""
     from transformers import Qwen3VLConfig
 
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in SPECIAL_IDS}
+    ids: dict[str, Any] = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in NAMED}
     return Qwen3VLConfig(
         architectures=["Qwen3VLForConditionalGeneration"],
         text_config={
@@ -72,9 +73,6 @@ def model_config(size: ModelSize, tokenizer: PreTrainedTokenizerFast) -> Any:
     )
 
 
-SPECIAL_IDS = ("endoftext", "im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad")
-
-
 def new_model(size: ModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> Any:
     """A fresh `Qwen3VLForConditionalGeneration` in float32, the same weights for the same seed."""
     from transformers import Qwen3VLForConditionalGeneration
@@ -89,9 +87,7 @@ def new_model(size: ModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) ->
             if isinstance(module, nn.Linear):
                 depth = next((count for part, count in layers.items() if f".{part}." in name), 1)
                 scale = 1 / math.sqrt(module.in_features)
-                if name.endswith(("attn.proj", "o_proj", "down_proj", "blocks.linear_fc2")) or (
-                    ".blocks." in name and name.endswith("linear_fc2")
-                ):
+                if name.endswith(("attn.proj", "mlp.linear_fc2", "o_proj", "down_proj")):
                     scale /= math.sqrt(2 * depth)
                 nn.init.normal_(module.weight, std=scale)
                 if module.bias is not None:

@@ -43,7 +43,7 @@ def train(config: SftConfig, out: Path, resume: bool) -> None:
     torch.set_num_threads(config.threads)
     out.mkdir(parents=True, exist_ok=True)
     album = Album.open(Path(config.clips))
-    processor = new_processor(config)
+    processor = new_processor(config, album.size)
     learner, batches = new_learner(config, album, processor)
     trainer = Trainer(learner, config, out, identity(config, album))
     courses = [warmup(learner, batches, config), sft(learner, batches, config)]
@@ -70,7 +70,7 @@ def sft(learner: Learner, batches: Batches, config: SftConfig) -> Course:
     )
 
 
-def new_processor(config: SftConfig) -> Processor:
+def new_processor(config: SftConfig, input_size: tuple[int, int]) -> Processor:
     """The serving processor around a tokenizer learnt from the vocabulary and the prompt."""
     from reasoner.prompt import messages
 
@@ -78,7 +78,7 @@ def new_processor(config: SftConfig) -> Processor:
     for part in messages("", [0.0, 1.0], style="brief")[-1]["content"]:
         prompt.append(part.get("text", ""))
     tokenizer = new_tokenizer([*corpus(), *prompt] * 2, config.model.merges)
-    return Processor(tokenizer, PatchSpec(), notes=Notes(pairing="motion", prompt="brief"))
+    return Processor(tokenizer, PatchSpec(), notes=Notes(pairing="motion", prompt="brief", input_size=input_size))
 
 
 def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[Learner, Batches]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reasoner.train.attention import attend
+
 PATCH, MERGE = 16, 2
 
 
@@ -50,7 +52,7 @@ def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     count, places, width = x.shape
     q, k, v = attention.qkv(x).view(count, places, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-    out = functional.scaled_dot_product_attention(q, k, v)
+    out = attend(q, k, v, causal=False)
     return attention.proj(out.transpose(1, 2).reshape(count, places, width))  # type: ignore[no-any-return]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from functools import cache
+from typing import NamedTuple
 
 import av
 import cv2
@@ -22,7 +24,17 @@ from ingest.config import CameraConfig
 from ingest.frame import Clip, Cut, FineFrame
 from ingest.simulator.world import Scene
 from reasoner.boxes import Box
-from reasoner.verdict import Calibration, Check, CheckStatus, Claim, Confidence, Decision, Evidence, ModelRecord, Verdict
+from reasoner.verdict import (
+    Calibration,
+    Check,
+    CheckStatus,
+    Claim,
+    Confidence,
+    Decision,
+    Evidence,
+    ModelRecord,
+    Verdict,
+)
 
 FINE_STEP_S = 0.5
 CLIP_FPS = 10
@@ -53,13 +65,34 @@ def mp4(frames: list[NDArray[np.uint8]], fps: int = CLIP_FPS) -> bytes:
     return out.getvalue()
 
 
-def window_of(scene: Scene, start_s: float, end_s: float, onset_utc_ns: int, camera_id: str, rule_id: str) -> Window:
-    """Fine frames and clip of a part of a scene, whose first event begins at `onset_utc_ns`."""
-    base_ns = onset_utc_ns - round(scene.events[0].start_s * 1e9)
-    start_ns, end_ns = (base_ns + round(t * 1e9) for t in (start_s, end_s))
+class Footage(NamedTuple):
+    """A part of a scene as it is stored."""
+
+    scene: Scene
+    start_s: float
+    end_s: float
+    jpegs: tuple[bytes, ...]
+    mp4: bytes
+
+
+@cache
+def footage(seed: int, kind: str, size: tuple[int, int]) -> Footage:
+    """The first event of a scene with what surrounds it."""
+    scene = Scene(seed, 30.0, size, [kind])
+    event = scene.events[0]
+    start_s, end_s = max(0.0, event.start_s - 2), min(scene.duration_s, event.end_s + 1.5, event.start_s + 9)
+    jpegs = tuple(jpeg(scene.frame(start_s + k * FINE_STEP_S)) for k in range(round((end_s - start_s) / FINE_STEP_S)))
+    moving = [scene.frame(start_s + k / CLIP_FPS) for k in range(round((end_s - start_s) * CLIP_FPS))]
+    return Footage(scene, start_s, end_s, jpegs, mp4(moving))
+
+
+def window_of(seen: Footage, onset_utc_ns: int, camera_id: str, rule_id: str) -> Window:
+    """The footage as a window whose event begins at `onset_utc_ns`."""
+    base_ns = onset_utc_ns - round(seen.scene.events[0].start_s * 1e9)
+    start_ns, end_ns = (base_ns + round(t * 1e9) for t in (seen.start_s, seen.end_s))
     frames = []
-    for k in range(round((end_s - start_s) / FINE_STEP_S)):
-        t = start_s + k * FINE_STEP_S
+    for k, picture in enumerate(seen.jpegs):
+        t = seen.start_s + k * FINE_STEP_S
         stamp = Stamp(
             pts=round(t * 90_000),
             time_base=(1, 90_000),
@@ -67,8 +100,7 @@ def window_of(scene: Scene, start_s: float, end_s: float, onset_utc_ns: int, cam
             source="rtcp_sr",
             uncertainty_ms=12,
         )
-        frames.append(FineFrame(stamp=stamp, jpeg=jpeg(scene.frame(t)), size=scene.size))
-    moving = [scene.frame(start_s + k / CLIP_FPS) for k in range(round((end_s - start_s) * CLIP_FPS))]
+        frames.append(FineFrame(stamp=stamp, jpeg=picture, size=seen.scene.size))
     span = Span(
         window_id=window_id(camera_id, rule_id, start_ns, end_ns),
         camera_id=camera_id,
@@ -82,18 +114,17 @@ def window_of(scene: Scene, start_s: float, end_s: float, onset_utc_ns: int, cam
         scores=((onset_utc_ns, 0.91),),
         flagged_utc_ns=end_ns,
     )
-    clip = Clip(mp4=mp4(moving), start_utc_ns=start_ns, end_utc_ns=end_ns, codec="h264")
+    clip = Clip(mp4=seen.mp4, start_utc_ns=start_ns, end_utc_ns=end_ns, codec="h264")
     cut = Cut(
-        camera_id=camera_id, epoch=1, source_size=scene.size, frames=tuple(frames), clip=clip, expected=len(frames)
+        camera_id=camera_id, epoch=1, source_size=seen.scene.size, frames=tuple(frames), clip=clip, expected=len(frames)
     )
     return Window(span=span, cut=cut)
 
 
 def verdict_of(
-    scene: Scene,
+    seen: Footage,
     window: Window,
     *,
-    start_s: float,
     p: float = 0.91,
     decision: Decision = "confirmed",
     reasons: tuple[str, ...] = (),
@@ -101,11 +132,13 @@ def verdict_of(
     sentences: tuple[str, ...] = (),
 ) -> Verdict:
     """Two or three claims about the objects of the scene's first event, with their true boxes."""
-    event, frames = scene.events[0], window.cut.frames
+    scene, start_s, frames = seen.scene, seen.start_s, window.cut.frames
+    event = scene.events[0]
     moments = (event.evident_s, (event.evident_s + event.end_s) / 2, event.end_s - 0.3)
     picked = sorted({min(len(frames) - 1, max(0, round((t - start_s) / FINE_STEP_S))) for t in moments})
     times = [frame * FINE_STEP_S for frame in picked]
-    claims, evidence = [], []
+    claims: list[Claim] = []
+    evidence: list[Evidence] = []
     for frame, time_s in zip(picked, times, strict=True):
         for actor in event.actors:
             truth = next((o for o in scene.truth(start_s + time_s) if o.id == actor and o.visible > 0.3), None)
@@ -152,7 +185,9 @@ def verdict_of(
         onset_utc_ns=onset_ns,
         end_utc_ns=None,
         peak_utc_ns=evidence[len(evidence) // 2].stamp.utc_ns,
-        model=ModelRecord(name="witness-tiny", weights_sha256="0" * 64, prompt_sha256="1" * 64, tokens_in=210, tokens_out=88),
+        model=ModelRecord(
+            name="witness-tiny", weights_sha256="0" * 64, prompt_sha256="1" * 64, tokens_in=210, tokens_out=88
+        ),
         reasoned_utc_ns=window.span.flagged_utc_ns + 900_000_000,
     )
 
@@ -176,9 +211,7 @@ def case(
     language: str = "en",
 ) -> tuple[Alert, Window]:
     """One alert and the window it was made of."""
-    scene = Scene(seed, 30.0, size, [kind])
-    event = scene.events[0]
-    start_s, end_s = max(0.0, event.start_s - 2), min(scene.duration_s, event.end_s + 1.5, event.start_s + 9)
+    seen = footage(seed, kind, size)
     rule = Rule(
         id=f"{kind.replace('_', '-')}-1",
         category=kind,
@@ -188,10 +221,8 @@ def case(
         severity=severity,
         language="zh" if language == "zh" else "en",
     )
-    window = window_of(scene, start_s, end_s, onset_utc_ns, camera.id, rule.id)
-    verdict = verdict_of(
-        scene, window, start_s=start_s, p=p, decision=decision, reasons=reasons, checks=checks, sentences=sentences
-    )
+    window = window_of(seen, onset_utc_ns, camera.id, rule.id)
+    verdict = verdict_of(seen, window, p=p, decision=decision, reasons=reasons, checks=checks, sentences=sentences)
     origin = Origin(
         site=SiteConfig(id="north-mall", tz=tz),
         node_id="edge-1",

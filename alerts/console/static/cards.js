@@ -11,6 +11,8 @@ const nodes = new Map();
 
 export const size = () => nodes.size;
 
+export const has = (id) => nodes.has(id);
+
 /** Alert ids in the order shown. */
 export const order = () => [...byId("cards").children].map((node) => node.dataset.id);
 
@@ -23,7 +25,7 @@ export function put(alert, { top, pick, fresh = false }) {
     render(known, alert);
     return false;
   }
-  const node = h("li", { "data-id": alert.alert_id, "data-fresh": fresh });
+  const node = h("li", { "data-id": alert.alert_id, "data-fresh": String(fresh) });
   const button = h("button", { type: "button", class: "card" });
   button.addEventListener("click", () => pick(alert.alert_id));
   node.append(button);
@@ -51,7 +53,8 @@ function render(node, alert) {
     const overlay = h("div", { class: "overlay" });
     const same = evidence.pieces(alert).filter((other) => other.index === piece.index);
     evidence.draw(overlay, same, { labels: false });
-    face.append(h("img", { src: evidence.frameUrl(alert, piece.index), alt: "", loading: "lazy", decoding: "async", draggable: "false" }), overlay);
+    const src = evidence.frameUrl(alert, piece.index);
+    face.append(h("img", { src, alt: "", loading: "lazy", decoding: "async", draggable: "false" }), overlay);
   }
   const time = h("time", { datetime: alert.time.onset }, clockTime(alert.time.onset, alert.site.tz));
   const since = h("span", { class: "age", "data-since": alert.time.onset }, age(alert.time.onset));

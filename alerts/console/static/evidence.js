@@ -65,7 +65,7 @@ function outline([x1, y1, x2, y2], piece, current, labels) {
     class: "box",
     "data-piece": piece.number,
     "data-check": piece.supported ? "supported" : piece.contradicted ? "contradicted" : "unchecked",
-    "data-current": current === null || current === piece.number,
+    "data-current": String(current === null || current === piece.number),
   });
   node.style.left = percent(x1);
   node.style.top = percent(y1);
@@ -73,7 +73,8 @@ function outline([x1, y1, x2, y2], piece, current, labels) {
   node.style.height = percent(y2 - y1);
   if (labels) {
     const place = (y1 < 0.09 ? "inside" : "above") + (x1 > 0.8 ? " end" : "");
-    node.append(h("span", { class: "tag", "data-place": place }, h("b", {}, String(piece.number)), h("span", {}, piece.label)));
+    const words = [h("b", {}, String(piece.number)), h("span", {}, piece.label)];
+    node.append(h("span", { class: "tag", "data-place": place }, ...words));
   }
   return node;
 }

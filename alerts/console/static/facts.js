@@ -43,16 +43,18 @@ export function mark(alert, number) {
 function confidence(alert) {
   const { p, interval } = alert.confidence;
   const threshold = alert.decision.threshold;
-  const bar = h("div", { class: "bar", "aria-hidden": "true" }, h("i", { class: "band" }), h("i", { class: "limit" }), h("i", { class: "point" }));
-  bar.querySelector(".band").style.left = percent(interval[0]);
-  bar.querySelector(".band").style.width = percent(interval[1] - interval[0]);
-  bar.querySelector(".limit").style.left = percent(threshold);
-  bar.querySelector(".point").style.left = percent(p);
+  const [band, limit, point] = ["band", "limit", "point"].map((name) => h("i", { class: name }));
+  band.style.left = percent(interval[0]);
+  band.style.width = percent(interval[1] - interval[0]);
+  limit.style.left = percent(threshold);
+  point.style.left = percent(p);
+  const word = `${confidenceWord(p)} confidence`;
+  const range = `90 % between ${share(interval[0])} and ${share(interval[1])}`;
   const tone = shapes.decision(alert).tone;
   byId("confidence").replaceChildren(
-    h("p", { class: "number", "data-tone": tone }, h("b", {}, share(p)), h("span", {}, `${confidenceWord(p)} confidence`)),
-    bar,
-    h("p", { class: "range" }, `90 % between ${share(interval[0])} and ${share(interval[1])}`, h("span", {}, `review below ${share(threshold)}`)),
+    h("p", { class: "number", "data-tone": tone }, h("b", {}, share(p)), h("span", {}, word)),
+    h("div", { class: "bar", "aria-hidden": "true" }, band, limit, point),
+    h("p", { class: "range" }, range, h("span", {}, `review below ${share(threshold)}`)),
     ...(alert.decision.reasons ?? []).map((key) => h("p", { class: "why", "data-tone": tone }, reason(key))),
   );
 }
@@ -75,11 +77,14 @@ const spanKey = (claim) => claim.span.join("-");
 
 function sentence(alert, same, numbers, pick) {
   const meaning = shapes.verdict(same);
-  const its = [...new Set(same.flatMap((claim) => claim.evidence_ids))].map((id) => numbers.get(id)).filter(Boolean).sort((a, b) => a - b);
+  const ids = [...new Set(same.flatMap((claim) => claim.evidence_ids))];
+  const its = ids.map((id) => numbers.get(id)).filter(Boolean).sort((a, b) => a - b);
   const time = its.length ? fineTime(alert.evidence[its[0] - 1].time, alert.site.tz) : "";
   const badges = its.map((n) => h("b", { class: "n", "data-number": n }, String(n)));
   const foot = h("span", { class: "foot" }, shapes.chip(meaning), ...badges, h("span", { class: "at" }, time));
-  const button = h("button", { type: "button", "data-claim": spanKey(same[0]), "data-verdict": meaning.tone }, h("span", { class: "text" }, same[0].text), foot);
+  const text = h("span", { class: "text" }, same[0].text);
+  const marks = { type: "button", "data-claim": spanKey(same[0]), "data-verdict": meaning.tone };
+  const button = h("button", marks, text, foot);
   // A claim without evidence is words only: there is nothing to move the picture to.
   button.disabled = !its.length;
   button.addEventListener("click", (event) => pick(Number(event.target.dataset.number ?? its[0])));
@@ -90,7 +95,8 @@ function sentence(alert, same, numbers, pick) {
 function counter(alert) {
   const found = alert.counter_evidence ?? [];
   byId("counter").hidden = !found.length;
-  const rows = found.map((piece) => h("li", {}, `${fineTime(piece.time, alert.site.tz)} ${piece.note ?? piece.boxes[0]?.label ?? ""}`));
+  const words = (piece) => `${fineTime(piece.time, alert.site.tz)} ${piece.note ?? piece.boxes[0]?.label ?? ""}`;
+  const rows = found.map((piece) => h("li", {}, words(piece)));
   byId("counter").querySelector("ul").replaceChildren(...rows);
 }
 
@@ -99,7 +105,8 @@ function components(alert) {
   byId("components").replaceChildren(...rows.map(([key, value]) => {
     const bar = h("i", {});
     bar.style.width = percent(value);
-    return h("div", {}, h("dt", {}, componentName(key)), h("dd", {}, h("span", { class: "mini", "aria-hidden": "true" }, bar), share(value)));
+    const mini = h("span", { class: "mini", "aria-hidden": "true" }, bar);
+    return h("div", {}, h("dt", {}, componentName(key)), h("dd", {}, mini, share(value)));
   }));
 }
 
@@ -128,11 +135,12 @@ function about(alert) {
   const missing = coverage.expected - coverage.decoded;
   const gaps = coverage.gaps?.length ?? 0;
   const reasoner = provenance.reasoner ?? {};
+  const partly = `${coverage.decoded} of ${coverage.expected}, ${gaps} gaps`;
   const rows = [
     ["Question", alert.rule.question],
     ["Rule", alert.rule.name || alert.rule.id],
     ["Told after", `${(alert.time.latency_ms.total / 1000).toFixed(1)} s`],
-    ["Frames", missing > 0 || gaps ? `${coverage.decoded} of ${coverage.expected}, ${gaps} gaps` : `${coverage.decoded}, none missing`],
+    ["Frames", missing > 0 || gaps ? partly : `${coverage.decoded}, none missing`],
     ["Repeats", alert.occurrences > 1 ? `${alert.occurrences} merged into this one` : null],
     ["Calibration", `${calibration.method}, error ${share(calibration.ece)} on ${calibration.n}`],
     ["Model", reasoner.name],

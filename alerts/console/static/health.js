@@ -33,8 +33,10 @@ function cameras(lines) {
   const rows = [...lines].sort((a, b) => rank(a) - rank(b)).map((line) => {
     const meaning = shapes.camera(line);
     const why = line.state === "online" ? "" : line.reason;
-    return h("li", { "data-tone": meaning.tone, title: why || null }, shapes.icon(meaning),
-      h("b", {}, line.name || line.id), h("span", { class: "word" }, meaning.word), why ? h("span", { class: "reason" }, why) : null);
+    const name = h("b", {}, line.name || line.id);
+    const word = h("span", { class: "word" }, meaning.word);
+    const reason = why ? h("span", { class: "reason" }, why) : null;
+    return h("li", { "data-tone": meaning.tone, title: why || null }, shapes.icon(meaning), name, word, reason);
   });
   const key = JSON.stringify(lines.map(({ id, name, state, reason }) => [id, name, state, reason]));
   if (byId("cameras").dataset.key === key) return;

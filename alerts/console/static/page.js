@@ -69,6 +69,8 @@ function learn(alert, { top, fresh }) {
   if (before && before.revision > alert.revision) return;
   known.set(alert.alert_id, alert);
   const added = cards.put(alert, { top, fresh, pick: select });
+  // A card that fell off the end of the list takes its record along.
+  for (const id of known.keys()) if (known.size > cards.size() && !cards.has(id)) known.delete(id);
   if (added && fresh) announce(alert);
   if (!added && alert.alert_id === selected && before.revision !== alert.revision) refresh(alert);
 }
@@ -82,8 +84,9 @@ function refresh(alert) {
 }
 
 function announce(alert) {
-  const words = `New alert: ${alert.headline}, ${alert.camera.name || alert.camera.id}, ${confidenceWord(alert.confidence.p)} confidence ${share(alert.confidence.p)}`;
-  say(byId(alert.priority === 1 ? "urgent" : "said"), words);
+  const { p } = alert.confidence;
+  const words = [alert.headline, alert.camera.name || alert.camera.id, `${confidenceWord(p)} confidence ${share(p)}`];
+  say(byId(alert.priority === 1 ? "urgent" : "said"), `New alert: ${words.join(", ")}`);
   if (selected !== null) newer(unseen + 1);
 }
 
@@ -170,7 +173,8 @@ function onKey(event) {
 
 // A button acts when the space bar comes up again; here that key belongs to the clip.
 function onKeyUp(event) {
-  if (event.key === " " && byId("keys-on").checked && event.target.closest("#cards, #thumbs, #claims")) event.preventDefault();
+  const ours = event.key === " " && byId("keys-on").checked;
+  if (ours && event.target.closest("#cards, #thumbs, #claims")) event.preventDefault();
 }
 
 // --- start ---------------------------------------------------------------------------------------------------------
@@ -185,7 +189,9 @@ byId("newer").addEventListener("click", () => {
   select(cards.order()[0], { focus: true });
 });
 byId("keys-on").checked = localStorage.getItem("single-keys") !== "off";
-byId("keys-on").addEventListener("change", (event) => localStorage.setItem("single-keys", event.target.checked ? "on" : "off"));
+byId("keys-on").addEventListener("change", (event) => {
+  localStorage.setItem("single-keys", event.target.checked ? "on" : "off");
+});
 setInterval(() => {
   for (const node of document.querySelectorAll("[data-since]")) say(node, age(node.dataset.since));
 }, 1000);

@@ -10,7 +10,11 @@ const PRIORITY = {
 };
 const DECISION = {
   confirmed: { word: "Confirmed", tone: "confirmed", path: "M2.5 8.5 6.3 12.3 13.5 4" },
-  needs_review: { word: "Needs review", tone: "review", path: "M1 8s2.6-4.8 7-4.8S15 8 15 8s-2.6 4.8-7 4.8S1 8 1 8z M8 6a2 2 0 1 0 .01 0z" },
+  needs_review: {
+    word: "Needs review",
+    tone: "review",
+    path: "M1 8s2.6-4.8 7-4.8S15 8 15 8s-2.6 4.8-7 4.8S1 8 1 8z M8 6a2 2 0 1 0 .01 0z",
+  },
   rejected: { word: "Rejected", tone: "rejected", path: "M3.5 3.5l9 9M12.5 3.5l-9 9" },
 };
 const VERDICT = {

@@ -1,0 +1,112 @@
+"""The store from the command line: find alerts, show them, write their pictures, list disagreements."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alerts.alert import Alert, encode
+from deploy.errors import UsageError
+from deploy.screen import plain
+
+if TYPE_CHECKING:
+    from alerts.store import Store
+    from alerts.verify import Disagreement
+
+MOST = 100_000
+
+
+@contextmanager
+def open_store(arguments: Namespace) -> Iterator[Store]:
+    """The store that `--data` or `--config` names, read-only: a running process may write to it meanwhile."""
+    from alerts.store import Store
+
+    folder = arguments.data or Path("data")
+    if arguments.config is not None:
+        from deploy.config import load
+
+        folder = Path(load(arguments.config).config.data)
+    with Store.open(folder, read_only=True) as store:
+        yield store
+
+
+def find(store: Store, beginning: str) -> Alert:
+    """The one alert whose id begins so; raises UsageError for none or several."""
+    exact = store.alert(beginning)
+    if exact is not None:
+        return exact
+    found = [alert for alert in store.alerts(MOST) if beginning and alert.alert_id.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{len(found)} alerts in {store.data} begin with {beginning}; give more of the id")
+    raise UsageError(f"no alert in {store.data} begins with {beginning}; see `witness alerts list`")
+
+
+def as_json(alert: Alert) -> str:
+    """The published record on one line."""
+    return encode(alert).decode()
+
+
+def line(alert: Alert) -> str:
+    review = "" if alert.review.status == "none" else f"  ({alert.review.status})"
+    return plain(
+        f"{alert.time.onset}  {alert.alert_id}  {alert.camera.id}  {alert.rule.id}  {alert.confidence.p:.2f}  "
+        f"{alert.decision.status}{review}  {alert.headline}"
+    )
+
+
+def lines(store: Store, alert: Alert) -> list[str]:
+    """Everything a person asks about one alert."""
+    end = alert.time.end or "going on"
+    low, high = alert.confidence.interval
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in alert.confidence.components.items())
+    reasons = f" ({', '.join(alert.decision.reasons)})" if alert.decision.reasons else ""
+    text = [
+        f"{alert.headline}",
+        f"alert       {alert.alert_id}, revision {alert.revision}, {alert.state}, seen {alert.occurrences} times",
+        f"camera      {alert.camera.id} ({alert.camera.name}), rule {alert.rule.id}: {alert.rule.question}",
+        f"time        {alert.time.onset} to {end}, clock {alert.time.clock.source}"
+        f" +/- {alert.time.clock.uncertainty_ms:.0f} ms",
+        f"summary     {alert.summary}",
+        f"decision    {alert.decision.status}{reasons}",
+        f"confidence  {alert.confidence.p:.2f} [{low:.2f}, {high:.2f}]: {parts}",
+    ]
+    text += [f"claim       {claim.id} {claim.verdict}: {claim.text}" for claim in alert.claims]
+    for item in alert.evidence:
+        boxes = "; ".join(f"{box.label} " + " ".join(f"{edge:.3f}" for edge in box.box) for box in item.boxes)
+        text.append(f"evidence    {item.id} {item.time} {boxes}  {item.check.method} {item.check.status}")
+    text += [f"frame       {frame.uri}  {frame.time}  {frame.role}" for frame in alert.media.keyframes]
+    text.append(f"clip        {alert.media.clip.uri or alert.media.clip.status}")
+    text += [
+        f"revision    {one.revision}  {one.time.window[1]}  {one.state}" for one in store.revisions(alert.alert_id)
+    ]
+    return [plain(row) for row in text]
+
+
+def write_media(store: Store, alert: Alert, folder: Path) -> list[Path]:
+    """A sheet of all evidence, each evidence frame with its boxes drawn, and the clip; returns what was written."""
+    from alerts.media import boxed_frame, contact_sheet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    start = folder / alert.alert_id
+    pictures = {Path(f"{start}-evidence.jpg"): contact_sheet(store, alert)}
+    for index in sorted({item.frame.index_in_window for item in alert.evidence}):
+        pictures[Path(f"{start}-frame-{index:03d}.jpg")] = boxed_frame(store, alert, index)
+    for path, content in pictures.items():
+        path.write_bytes(content)
+    written = list(pictures)
+    if alert.media.clip.status == "ready":
+        written.append(Path(f"{start}.mp4"))
+        shutil.copyfile(store.clip_path(alert.alert_id), written[-1])
+    return written
+
+
+def disagreement_lines(disagreements: Sequence[Disagreement]) -> list[str]:
+    if not disagreements:
+        return ["every stored hash, time and box agrees"]
+    return [*(plain(str(one)) for one in disagreements), f"{len(disagreements)} disagreements"]

@@ -1,0 +1,207 @@
+"""`witness check`: one screen that tells an integrator what works, what does not, and the way out."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from alerts.errors import AlertsError
+from deploy.config import Config
+from deploy.errors import DeployError, one_line
+from detector.errors import DetectorError
+from ingest.config import CameraConfig
+from ingest.errors import IngestError
+from reasoner.errors import ReasonerError
+
+State = Literal["ok", "warn", "FAIL"]
+ROOM_ERRORS = (IngestError, DetectorError, ReasonerError, AlertsError, DeployError, OSError)
+SAFE_SQLITE = (3, 51, 3)
+"""Earlier releases can corrupt a WAL database that is written while it is checkpointed (sqlite.org/wal.html)."""
+SAFE_FFMPEG = (8, 1, 3)
+"""Fixes published in November 2026; older libraries parse hostile streams with known holes."""
+PROBES_AT_ONCE = 8
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    state: State
+    part: str
+    detail: str
+
+    def cells(self) -> tuple[str, str, str]:
+        return (self.state, self.part, self.detail)
+
+
+def examine(config: Config, *, probe: bool, timeout_s: float) -> list[Row]:
+    """Every part of a configuration that has been read without error. probe: open them all for real."""
+    rows = [*_libraries(), *_cameras(config, probe, timeout_s), *_models(config, probe)]
+    rows.append(_data(config))
+    rows.append(_attempt("kafka", lambda: _kafka(config, probe)))
+    rows.append(_attempt("console", lambda: _console(config, probe)))
+    return rows
+
+
+def _attempt(part: str, look: Callable[[], str]) -> Row:
+    try:
+        return Row("ok", part, look())
+    except ROOM_ERRORS as error:
+        return Row("FAIL", part, one_line(error))
+
+
+def _libraries() -> Iterator[Row]:
+    yield _at_least("sqlite", sqlite3.sqlite_version, SAFE_SQLITE, "upgrade Python or its SQLite")
+    try:
+        import av
+    except ImportError as error:
+        yield Row("FAIL", "ffmpeg", f"PyAV cannot be loaded ({one_line(error)}); install the project again")
+        return
+    yield _at_least("ffmpeg", str(av.ffmpeg_version_info), SAFE_FFMPEG, "upgrade av when a wheel has it")
+
+
+def _at_least(part: str, found: str, safe: tuple[int, ...], way_out: str) -> Row:
+    numbers = re.search(r"\d+(?:\.\d+)+", found)
+    version = tuple(int(number) for number in numbers[0].split(".")) if numbers else ()
+    if version >= safe:
+        return Row("ok", part, found)
+    return Row("warn", part, f"{found} has known faults, {'.'.join(map(str, safe))} mends them: {way_out}")
+
+
+def _cameras(config: Config, probe: bool, timeout_s: float) -> list[Row]:
+    from ingest.source import redact
+
+    if not probe:
+        return [Row("ok", f"camera {camera.id}", redact(camera.url)) for camera in config.camera]
+    with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+        return list(pool.map(lambda camera: _camera(camera, config, timeout_s), config.camera))
+
+
+def _camera(camera: CameraConfig, config: Config, timeout_s: float) -> Row:
+    from ingest.supervisor import probe
+
+    def look() -> str:
+        report = probe(camera, config.ingest, timeout_s)
+        width, height = report.size
+        return (
+            f"{report.codec} {width}x{height}, first picture after {report.first_picture_s:.1f} s, "
+            f"clock {report.clock_source}"
+        )
+
+    return _attempt(f"camera {camera.id}", look)
+
+
+def _models(config: Config, probe: bool) -> list[Row]:
+    if not probe:
+        return [_attempt("scorer", lambda: _scorer_folder(config)), *_reasoner_folder(config)]
+    return [_attempt("scorer", lambda: _scorer(config)), *_reasoner(config)]
+
+
+def _scorer_folder(config: Config) -> str:
+    from detector.errors import RuleNotServed
+    from detector.folder import read_folder
+    from detector.scorer import unserved
+
+    record = read_folder(config.detector.model).record
+    for rule in config.rule:
+        if reason := unserved(rule, record):
+            raise RuleNotServed(reason)
+    return f"{record.name}, {config.detector.engine} engine, sees {', '.join(sorted(record.categories))}"
+
+
+def _scorer(config: Config) -> str:
+    from detector.scorer import Scorer
+
+    scorer = Scorer.load(config.detector, config.rule)
+    try:
+        return scorer.describe()
+    finally:
+        scorer.close()
+
+
+def _reasoner_folder(config: Config) -> list[Row]:
+    """What can be known of a reasoner from its folder alone."""
+    from reasoner.folder import BUNDLED, open_folder
+
+    settings = config.reasoner
+    folder = BUNDLED if settings.model == "bundled" else Path(settings.model).expanduser()
+    if settings.backend != "local" or not (settings.model == "bundled" or folder.is_dir()):
+        where = settings.base_url if settings.backend == "openai" else "loaded at the start"
+        return [Row("ok", "reasoner", f"{settings.model}, {where}; --probe opens it")]
+    try:
+        notes = open_folder(folder).notes
+    except ReasonerError as error:
+        return [Row("FAIL", "reasoner", one_line(error))]
+    known = notes.categories if notes else ()
+    unserved = [rule for rule in config.rule if known and rule.category not in known]
+    sees = ", ".join(sorted(known)) or "any question"
+    return [
+        Row("ok", "reasoner", f"{notes.name if notes and notes.name else folder.name}, answers {sees}"),
+        *(
+            Row(
+                "FAIL",
+                f"rule {rule.id}",
+                f'the reasoner was not trained on "{rule.category}"; use one of {sees}, or set [reasoner] model '
+                'to a general one such as "Qwen/Qwen3-VL-8B-Instruct"',
+            )
+            for rule in unserved
+        ),
+    ]
+
+
+def _reasoner(config: Config) -> list[Row]:
+    from reasoner.reason import Reasoner
+
+    try:
+        reasoner = Reasoner.load(config.reasoner)
+    except ROOM_ERRORS as error:
+        return [Row("FAIL", "reasoner", one_line(error))]
+    try:
+        reasons = ((rule, reasoner.supports(rule)) for rule in config.rule)
+        unserved = [Row("FAIL", f"rule {rule.id}", reason) for rule, reason in reasons if reason]
+        return [Row("ok", "reasoner", reasoner.describe()), *unserved]
+    finally:
+        reasoner.close()
+
+
+def _data(config: Config) -> Row:
+    """The store's folder: it need not exist, but must be creatable and writable."""
+    import os
+
+    folder = Path(config.data).absolute()
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Row("FAIL", "data", f"{folder} cannot be written; set data to a folder that can")
+    return Row("ok", "data", str(folder))
+
+
+def _kafka(config: Config, probe: bool) -> str:
+    if config.kafka is None:
+        return "not configured: alerts stay in the store"
+    if not probe:
+        return f"{config.kafka.bootstrap}; --probe reaches for it"
+    from alerts.kafka_bus import probe as reach
+
+    return reach(config.kafka)
+
+
+def _console(config: Config, probe: bool) -> str:
+    settings = config.console
+    if not settings.enabled:
+        return "switched off"
+    if probe and settings.port:
+        try:
+            with socket.create_server((settings.host, settings.port)):
+                pass
+        except OSError as error:
+            from deploy.errors import PortInUse
+
+            raise PortInUse(
+                f"port {settings.port} on {settings.host} cannot be opened ({error.strerror}); "
+                "choose another [console] port"
+            ) from None
+    return f"http://{settings.host}:{settings.port}/" + ("" if settings.port else " (any free port)")

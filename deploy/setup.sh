@@ -1,0 +1,101 @@
+# Source me from the project's root. `set_up` makes .venv and installs the project into it, `set_up dev` adds the tools
+# of development. What was done before is not done again. Talks on stderr only: stdout belongs to the command that follows.
+
+VENV=.venv
+SETUP_LOG=$VENV/setup.log
+
+tell() { printf '%s\n' "$*" >&2; }
+
+# quietly WHAT COMMAND...: its output goes to the log; the end of it is shown when it fails.
+quietly() {
+  local what=$1 before=$SECONDS
+  shift
+  tell "$what ..."
+  if "$@" >>"$SETUP_LOG" 2>&1 </dev/null; then
+    tell "$what: done in $((SECONDS - before)) s"
+  else
+    local status=$?
+    tail -n 20 "$SETUP_LOG" >&2
+    tell "$what failed (exit $status); the whole log is in $SETUP_LOG"
+    return "$status"
+  fi
+}
+
+find_python() {
+  local name
+  for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+    if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  tell "no Python 3.11 or newer; install one (apt-get install python3) or set PYTHON to it"
+  return 1
+}
+
+can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+# Debian's list of packages is fetched once per set-up.
+apt_install() {
+  if [ -z "${APT_UPDATED:-}" ]; then
+    APT_UPDATED=1
+    apt-get update -qq || return
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# Debian and Ubuntu leave ensurepip out of python3: venv then fails half-way.
+make_venv() {
+  local python=$1
+  [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c 'import pip' 2>/dev/null && return
+  mkdir -p "$VENV"
+  if "$python" -c 'import ensurepip' 2>/dev/null; then
+    quietly "making $VENV" "$python" -m venv --clear "$VENV"
+    return
+  fi
+  if command -v uv >/dev/null; then
+    quietly "making $VENV" uv venv --clear --seed --python "$python" "$VENV"
+    return
+  fi
+  local package
+  package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+  if can_apt && quietly "installing $package" apt_install "$package"; then
+    quietly "making $VENV" "$python" -m venv --clear "$VENV"
+    return
+  fi
+  tell "this Python cannot make virtual environments; run: apt-get install $package"
+  return 1
+}
+
+# pip installs uv, uv installs the rest several times faster; without uv, pip does.
+install_project() {
+  local dev=$1
+  local arguments=(--quiet --editable .)
+  [ "$dev" = dev ] && arguments+=(--group dev)
+  [ -x "$VENV/bin/uv" ] || quietly "installing uv" "$VENV/bin/python" -m pip install --quiet --upgrade pip uv ||
+    tell "going on with pip"
+  if [ -x "$VENV/bin/uv" ]; then
+    quietly "installing the project (minutes at the first time)" \
+      "$VENV/bin/uv" pip install --python "$VENV/bin/python" "${arguments[@]}"
+  else
+    quietly "installing the project (minutes at the first time)" "$VENV/bin/python" -m pip install "${arguments[@]}"
+  fi
+}
+
+# What an installation depends on; the folder too, because an editable one points to it.
+fingerprint() {
+  local dev=$1
+  { cat pyproject.toml; pwd; printf '%s' "$dev"; } | sha256sum | cut -d' ' -f1
+}
+
+set_up() {
+  local dev=${1:-} python stamp=$VENV/.installed${1:+-$1} wanted
+  wanted=$(fingerprint "$dev")
+  if [ -x "$VENV/bin/witness" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    return
+  fi
+  python=$(find_python)
+  make_venv "$python"
+  install_project "$dev"
+  printf '%s' "$wanted" >"$stamp"
+}

@@ -1,0 +1,160 @@
+"""The scorer's learning loop: batches in, gradient steps, a running mean of the weights, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from detector import captions
+from detector.checkpoint import load_checkpoint, save_checkpoint
+from detector.config import ScorerTrainConfig
+from detector.folder import Shape
+from detector.loss import pair_loss
+from detector.model import ScorerModel
+from detector.samples import Samples
+from detector.statement import Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+WORDINGS = 2
+"""Statements drawn for each category in each step; one for any other state."""
+AVERAGE = 0.995
+"""Decay of the running mean of the weights, which is what is exported."""
+WARM_STEPS = 60
+
+
+class Learner:
+    """The loop and its state: model, running mean, optimiser, generators. All of it is in the checkpoint."""
+
+    def __init__(self, config: ScorerTrainConfig, shape: Shape, samples: Samples, tokens: Tokens) -> None:
+        self.config, self.samples, self.tokens = config, samples, tokens
+        self.model = ScorerModel(shape)
+        self.average = ScorerModel(shape).requires_grad_(False)
+        self.average.load_state_dict(self.model.state_dict())
+        decayed = [p for p in self.model.parameters() if p.ndim >= 2]
+        plain = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+        self.dice = np.random.default_rng([config.seed, 80])
+        self.words = random.Random(config.seed)
+        self.step, self.seconds = 0, 0.0
+        self.losses: list[float] = []
+        self._pools = _pools(samples, config.categories)
+        # Half precision pays only where the processor multiplies it natively.
+        can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        self._half = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+    def learn(self, out: Path, resume: bool) -> tuple[float, float]:
+        """Runs to the last step or to the end of the budget; mean loss of the first and the last twentieth."""
+        checkpoint = out / "checkpoint.pt"
+        if resume:
+            load_checkpoint(checkpoint, self)
+        metrics = (out / "metrics.jsonl").open("a" if resume else "w", encoding="utf-8")
+        saved, begun, before = time.monotonic(), time.monotonic(), self.seconds
+        with metrics:
+            while self.step < self.config.steps and not self._spent():
+                rate = self._rate()
+                loss = self._learn_once(rate)
+                self.losses.append(loss)
+                self.step += 1
+                self.seconds = before + time.monotonic() - begun
+                if self.step % 20 == 0 or self.step == self.config.steps:
+                    recent = float(np.mean(self.losses[-20:]))
+                    row = {"step": self.step, "loss": round(recent, 5), "rate": rate, "seconds": round(self.seconds, 1)}
+                    metrics.write(json.dumps(row) + "\n")
+                    metrics.flush()
+                    log.info("step %d of %d, loss %.4f, %.0f s", self.step, self.config.steps, recent, self.seconds)
+                if time.monotonic() - saved > self.config.checkpoint_s:
+                    save_checkpoint(checkpoint, self)
+                    saved = time.monotonic()
+        save_checkpoint(checkpoint, self)
+        part = max(1, len(self.losses) // 20)
+        return round(float(np.mean(self.losses[:part])), 5), round(float(np.mean(self.losses[-part:])), 5)
+
+    def _spent(self) -> bool:
+        return 0 < self.config.budget_s <= self.seconds
+
+    def _rate(self) -> float:
+        """Warm-up, then a cosine down to 2 %, over the steps or the budget, whichever is nearer its end."""
+        done = self.step / self.config.steps
+        if self.config.budget_s:
+            done = max(done, self.seconds / self.config.budget_s)
+        warm = min(1.0, (self.step + 1) / WARM_STEPS)
+        return self.config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+    def _learn_once(self, rate: float) -> float:
+        rows = np.sort(np.array([pool[self.dice.integers(len(pool))] for pool in self._batch_pools()]))
+        names = [name for name in self.samples.names for _ in range(WORDINGS if name in self.config.categories else 1)]
+        columns = [self.samples.names.index(name) for name in names]
+        lines = [captions.draw(name, self.config.categories, self.words) for name in names]
+        pictures, where = augment(self.samples.pictures[rows], self.samples.where[rows][:, columns], self.dice)
+        truth = torch.from_numpy(self.samples.truth[rows][:, columns])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+            tokens = self.model.image(torch.from_numpy(pictures))
+        texts = self.model.text(torch.from_numpy(self.tokens.encode(lines)))
+        loss = pair_loss(*self.model.match(tokens, texts), truth, torch.from_numpy(where))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(AVERAGE, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+        return float(loss.detach())
+
+    def _batch_pools(self) -> list[NDArray[np.int64]]:
+        """Half of a batch shows events, each category as often as the others; the rest anything else."""
+        count = self.config.batch
+        return [self._pools[index % len(self._pools)] for index in range(count)]
+
+
+def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Row numbers to draw from in turn: one pool per category, then as many pools of everything else."""
+    columns = [samples.names.index(category) for category in categories]
+    events = [np.flatnonzero(samples.truth[:, column] == 1) for column in columns]
+    quiet = np.flatnonzero((samples.truth[:, columns] == 0).all(axis=1))
+    common = [samples.names.index(name) for name in ("person", "empty", "walking", "bag") if name in samples.names]
+    alike = [index for index in range(len(samples.names)) if index not in columns and index not in common]
+    resembling = np.flatnonzero(
+        (samples.truth[:, columns] == 0).all(axis=1) & (samples.truth[:, alike] == 1).any(axis=1)
+    )
+    pools = [pool for pool in events if len(pool)]
+    others = [pool for pool in (resembling, quiet) if len(pool)]
+    return [pool for pair in zip(pools, (others * len(pools))[: len(pools)], strict=True) for pool in pair]
+
+
+def augment(
+    pictures: NDArray[np.uint8], where: NDArray[np.int8], dice: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+    """Mirrors, changes channel order and light; uint8 (n, H, W, 5) and int8 (n, states, tokens), both fresh."""
+    pictures, where = np.array(pictures), np.array(where)
+    rows, columns = pictures.shape[1] // 16, pictures.shape[2] // 16
+    for index in range(len(pictures)):
+        if dice.random() < 0.5:
+            pictures[index] = pictures[index, :, ::-1]
+            grid = where[index].reshape(-1, rows, columns)
+            where[index] = grid[:, :, ::-1].reshape(where[index].shape)
+        if dice.random() < 0.5:
+            pictures[index, ..., :3] = pictures[index][..., dice.permutation(3)]
+        gain, lift = dice.uniform(0.7, 1.3), dice.uniform(-20, 20)
+        table = np.clip(np.arange(256) * gain + lift, 0, 255).astype(np.uint8)
+        pictures[index, ..., :3] = table[pictures[index, ..., :3]]
+        strength = dice.uniform(0.8, 1.25)
+        table = np.clip(np.arange(256) * strength, 0, 255).astype(np.uint8)
+        pictures[index, ..., 3:] = table[pictures[index, ..., 3:]]
+    return pictures, where

@@ -1,0 +1,301 @@
+"""`witness ask`: one recorded video, one question; coarse to fine, answer, evidence, confidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from detector.rule import Rule
+from reasoner.config import Language, ReasonerConfig
+from reasoner.parse import parse, yes_or_no
+from reasoner.phrases import sentence
+from reasoner.reason import Reasoner, category_of
+from reasoner.verdict import CheckStatus, Decision, ModelRecord, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from detector.window import Window
+    from reasoner.recording import Coarse, Recording
+
+COARSE_STEP_S = 5.0
+DENSE_STEP_S = 1.0
+DENSE_UNTIL_S = 120.0
+"""Files up to this long are looked over each second: decoding them is cheap and short events are not missed."""
+FINE_STEP_S = 0.5
+MOST_WINDOWS = 12
+GOOD_ENOUGH = 0.9
+"""A confirmed answer this sure ends the search."""
+HIGH_ABOVE = 0.8
+
+Band = Literal["high", "medium", "low"]
+
+
+class AskEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One box at one frame of the file."""
+
+    object: str
+    time_s: float
+    """Seconds from the first frame, by PTS."""
+    frame: int
+    """round-half-up of seconds x frames per second of the container."""
+    box_px: tuple[int, int, int, int]
+    """x1, y1, x2, y2 in pixels of the decoded frame."""
+    check: CheckStatus
+
+
+class AskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `witness ask --json` prints."""
+
+    video: str
+    question: str
+    lang: Language
+    answer: str
+    """In the language asked for, times counted from the start of the file."""
+    yes: bool | None
+    span_s: tuple[float, float] | None
+    """When it happens, where the answer says so."""
+    evidence: tuple[AskEvidence, ...]
+    confidence: float
+    """Of the answer given, 0..1."""
+    band: Band
+    decision: Decision
+    """Of the rule-like reading of the question: confirmed, needs_review, or rejected (a no, or nothing to show)."""
+    reasons: tuple[str, ...]
+    duration_s: float
+    fps: float
+    size_px: tuple[int, int]
+    windows: int
+    """Fine windows that were asked about."""
+    model: ModelRecord
+    output: str
+    """The model's own words about the window that decided."""
+
+
+def ask(
+    video: Path,
+    question: str,
+    config: ReasonerConfig,
+    lang: Language = "en",
+    fps: float | None = None,
+    *,
+    reasoner: Reasoner | None = None,
+) -> AskResult:
+    """Answer a question about a file. Raises VideoUnreadable for what is no video, and the model's own errors.
+
+    reasoner: one that is loaded already; else it is loaded from `config` and closed again.
+    """
+    from reasoner.recording import Recording
+
+    if not question.strip():
+        raise ValueError('the question is empty; ask something, as "Does somebody fall?"')
+    with Recording(video, fps) as recording:
+        used = reasoner or Reasoner.load(config)
+        try:
+            return _ask(recording, question, used, lang)
+        finally:
+            if reasoner is None:
+                used.close()
+
+
+def _ask(recording: Recording, question: str, reasoner: Reasoner, lang: Language) -> AskResult:
+    notes = reasoner.backend.notes
+    category = category_of(question, notes.keywords) if notes else None
+    rule = Rule(
+        id="ask",
+        category=category or "other",  # type: ignore[arg-type]
+        watch=question[:300],
+        question=question[:500],
+        language=lang,
+    )
+    dense = recording.duration_s <= DENSE_UNTIL_S
+    coarse = recording.coarse(DENSE_STEP_S if dense else COARSE_STEP_S)
+    background = usual(coarse)
+    best: tuple[Window, Verdict] | None = None
+    surest_yes = 0.0
+    count = 0
+    for start_s, end_s in _candidates(recording, coarse, rule, reasoner):
+        window = recording.window(start_s, end_s, FINE_STEP_S, background)
+        verdict = reasoner.reason(window, rule, {})
+        count += 1
+        surest_yes = max(surest_yes, verdict.confidence.components["vlm_token"])
+        if best is None or _rank(verdict) > _rank(best[1]):
+            best = (window, verdict)
+        if verdict.decision == "confirmed" and verdict.confidence.p >= GOOD_ENOUGH:
+            break
+    assert best is not None
+    case = _Found(*best, surest_yes, count)
+    return _result(recording, rule, category, case, reasoner.config.review_below)
+
+
+def _rank(verdict: Verdict) -> tuple[int, float]:
+    """A yes with evidence before a yes without, before a no; then by confidence."""
+    order = {"confirmed": 2, "needs_review": 2, "rejected": 0 if "answer_no" in verdict.reasons else 1}
+    return order[verdict.decision], verdict.confidence.p
+
+
+def usual(coarse: Coarse) -> NDArray[np.uint8] | None:
+    """What the camera usually shows: the median of the coarse pictures, (H, W, 3); None with fewer than five."""
+    import numpy as np
+
+    if len(coarse.times_s) < 5:
+        return None
+    some = coarse.pictures[:: max(1, len(coarse.pictures) // 60)]
+    return np.asarray(np.median(some, axis=0), np.uint8)
+
+
+def _candidates(recording: Recording, coarse: Coarse, rule: Rule, reasoner: Reasoner) -> list[tuple[float, float]]:
+    """Spans worth a fine look, most promising first; all of a short file."""
+    notes = reasoner.backend.notes
+    length = (
+        (notes.max_groups * (notes.group_step_s or 1.0))
+        if notes and notes.max_groups
+        else (reasoner.config.max_frames * FINE_STEP_S)
+    )
+    spans = windows_over(recording.duration_s, length)
+    if len(spans) > 1:
+        scores = promise(coarse, spans)
+        spans = [spans[i] for i in sorted(range(len(spans)), key=lambda i: -scores[i])][:MOST_WINDOWS]
+        if notes is None:
+            spans = [*_first_answer(recording, coarse, rule, reasoner, length), *spans][:MOST_WINDOWS]
+    return spans
+
+
+def windows_over(duration_s: float, length_s: float) -> list[tuple[float, float]]:
+    """Spans of `length_s`, each half over the next, that cover a file; one when it is short."""
+    if duration_s <= length_s:
+        return [(0.0, max(duration_s, FINE_STEP_S))]
+    count = math.ceil((duration_s - length_s) / (length_s / 2)) + 1
+    stride = (duration_s - length_s) / (count - 1)
+    return [(stride * i, stride * i + length_s) for i in range(count)]
+
+
+def promise(coarse: Coarse, spans: Sequence[tuple[float, float]]) -> list[float]:
+    """How much happens in each span by the coarse pictures: change against the usual picture, and movement."""
+    from reasoner.change import REGION_LEVEL, activity, change_maps
+
+    changed = (change_maps(coarse.pictures) >= REGION_LEVEL).mean(axis=(1, 2)) + activity(coarse.pictures)
+    scores = []
+    for start, end in spans:
+        inside = [float(changed[i]) for i, t in enumerate(coarse.times_s) if start - 2.5 <= t <= end + 2.5]
+        # Half for the strongest moment: a short event is not averaged away.
+        scores.append(0.5 * max(inside) + 0.5 * sum(inside) / len(inside) if inside else 0.0)
+    return scores
+
+
+def _first_answer(
+    recording: Recording, coarse: Coarse, rule: Rule, reasoner: Reasoner, length_s: float
+) -> list[tuple[float, float]]:
+    """Where a general model sees it on the coarse pictures: spans round the times it claims."""
+    from reasoner.prompt import messages
+
+    most = reasoner.config.max_frames
+    last = len(coarse.times_s) - 1
+    shown = sorted({round(i * last / max(1, most - 1)) for i in range(most)} & set(range(last + 1)))
+    prompt = messages(
+        rule.question,
+        [coarse.times_s[i] for i in shown],
+        rule.language,
+        coordinates=reasoner.backend.coordinates,
+        duration_s=recording.duration_s,
+    )
+    parsed = parse(reasoner.backend.answer(prompt, [coarse.pictures[i] for i in shown]).text, recording.duration_s)
+    times = [span.start_s for span in parsed.spans] + [c.time_s for c in parsed.claims if c.time_s is not None]
+    starts = sorted({max(0.0, min(t - length_s / 3, recording.duration_s - length_s)) for t in times})
+    return [(start, start + length_s) for start in starts[:3]]
+
+
+class _Found(NamedTuple):
+    """What the search ended with."""
+
+    window: Window
+    verdict: Verdict
+    surest_yes: float
+    """Highest token probability of a yes over all windows."""
+    windows: int
+
+
+def _result(recording: Recording, rule: Rule, category: str | None, found: _Found, review_below: float) -> AskResult:
+    verdict = found.verdict
+    offset_s = found.window.cut.frames[0].stamp.utc_ns / 1e9
+    parsed = parse(verdict.output)
+    span = (parsed.spans[0].start_s + offset_s, parsed.spans[0].end_s + offset_s) if parsed.spans else None
+    yes = yes_or_no(verdict.answer)
+    # A no speaks for every window that was looked at, so it is as sure as the least sure of them.
+    confidence = 1 - found.surest_yes if yes is False else verdict.confidence.p
+    evidence = tuple(
+        AskEvidence(
+            object=item.label,
+            time_s=round(item.stamp.utc_ns / 1e9, 3),
+            frame=frame_number(item.stamp.utc_ns / 1e9, recording.fps),
+            box_px=item.box.pixels(recording.size),
+            check=item.check.status,
+        )
+        for item in sorted(verdict.evidence, key=lambda item: item.stamp.utc_ns)
+    )
+    return AskResult(
+        video=recording.path.name,
+        question=rule.question,
+        lang=rule.language,
+        answer=sentence(verdict.answer, rule.language, category, span, offset_s),
+        yes=yes,
+        span_s=span,
+        evidence=evidence,
+        confidence=round(confidence, 4),
+        band=band(confidence, review_below),
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        duration_s=round(recording.duration_s, 3),
+        fps=round(recording.fps, 4),
+        size_px=recording.size,
+        windows=found.windows,
+        model=verdict.model,
+        output=verdict.output,
+    )
+
+
+def band(confidence: float, review_below: float) -> Band:
+    """`low` below the review threshold, `high` above 0.8, `medium` between (both ends of it included)."""
+    if confidence < review_below:
+        return "low"
+    return "high" if confidence > HIGH_ABOVE else "medium"
+
+
+def shown(confidence: float, of: Band, review_below: float = 0.6) -> float:
+    """Two decimals that never contradict the band: 0.597 is shown as 0.59, not as 0.60(low)."""
+    lowest, highest = {"low": (0.0, review_below - 0.01), "medium": (review_below, HIGH_ABOVE), "high": (0.81, 1.0)}[of]
+    return min(max(round(confidence, 2), lowest), highest)
+
+
+def frame_number(seconds: float, fps: float) -> int:
+    """round-half-up of seconds x fps: 12.3 x 25 = 307.5 → 308. Rounding first to 1e-6 undoes binary fractions."""
+    return math.floor(round(seconds * fps, 6) + 0.5)
+
+
+_WORDS = {
+    "en": {
+        "head": "Answer:{}", "evidence": "Evidence:", "none": "Evidence:none", "confidence": "Confidence:{:.2f}({})",
+        "item": "- Time:{:.1f}s(frame {}),box:(x1={}, y1={}, x2={}, y2={})",
+        "high": "high", "medium": "medium", "low": "low,needs human review",
+    },
+    "zh": {
+        "head": "答案:{}", "evidence": "证据:", "none": "证据:无", "confidence": "置信度:{:.2f}({})",
+        "item": "- 时间戳:{:.1f}秒(对应第{}帧),边界框:(x1={}, y1={}, x2={}, y2={})",
+        "high": "高", "medium": "中", "low": "低,需人工核实",
+    },
+}  # fmt: skip
+
+
+def render(result: AskResult, lang: Language) -> str:
+    """The text shape of an answer; its punctuation is ASCII in both languages."""
+    words = _WORDS[lang]
+    lines = [words["head"].format(result.answer)]
+    lines.append(words["evidence"] if result.evidence else words["none"])
+    lines += [words["item"].format(item.time_s, item.frame, *item.box_px) for item in result.evidence]
+    lines.append(words["confidence"].format(shown(result.confidence, result.band), words[result.band]))
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""From what was found to a decision: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ingest.config import Point
+from reasoner.backends import Output
+from reasoner.evidence import Binding, Bound
+from reasoner.folder import Notes
+from reasoner.parse import Parsed
+from reasoner.trace import mean_probability, yes_probability
+from reasoner.verdict import Decision
+
+if TYPE_CHECKING:
+    from reasoner.verify import Agreement
+
+CONFLICT_BELOW = 0.25
+"""Agreement of boxes or times below which evidence and answer are in conflict."""
+
+
+def components(
+    coarse: float, output: Output, parsed: Parsed, agreement: Agreement, notes: Notes | None
+) -> dict[str, float]:
+    """The parts of the confidence, each 0..1; a server without token probabilities counts as undecided (0.5)."""
+    token = yes_probability(output.tokens, notes)
+    if token is None:
+        token = mean_probability(output.tokens) if output.tokens else 0.5
+        token = 1 - token if parsed.yes is False else token
+    parts = {
+        "coarse": coarse,
+        "vlm_token": token,
+        "evidence_match": math.sqrt(max(0.0, agreement.boxes * agreement.times)),
+        "detector_agreement": agreement.boxes,
+        "temporal_agreement": agreement.times,
+    }
+    return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
+
+
+def decide(
+    parsed: Parsed, binding: Binding, agreement: Agreement, p: float, review_below: float
+) -> tuple[Decision, tuple[str, ...]]:
+    """Decision and reasons. Rejected: a no, or nothing to show. Review: unsure, in conflict, or no clear answer."""
+    if parsed.yes is False:
+        return "rejected", ("answer_no",)
+    if not binding.bound:
+        return "rejected", ("no_evidence",)
+    reasons = []
+    if parsed.yes is None or p < review_below:
+        reasons.append("low_confidence")
+    contradicted = sum(check.status == "contradicted" for check in agreement.checks)
+    in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
+    if agreement.seen and in_conflict:
+        reasons.append("evidence_conflict")
+    return ("needs_review" if reasons else "confirmed"), tuple(reasons)
+
+
+def inside(point: tuple[float, float], polygon: Sequence[Point]) -> bool:
+    """Whether a point lies in a polygon (even-odd rule); both in 0..1."""
+    x, y = point
+    within = False
+    for (x1, y1), (x2, y2) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            within = not within
+    return within
+
+
+def stands_in(bound: Sequence[Bound], names: Sequence[str], zones: Mapping[str, Sequence[Point]]) -> bool:
+    """Whether some box stands in a zone: its bottom centre is where its object touches the ground."""
+    feet = [((item.box.x1 + item.box.x2) / 2, item.box.y2) for item in bound]
+    return any(inside(foot, zones[name]) for name in names if name in zones for foot in feet)

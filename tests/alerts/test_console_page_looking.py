@@ -1,0 +1,108 @@
+"""The operator's page: what it shows, where, and in which words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.alerts.console_browser import headlines, ready
+from tests.alerts.console_site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_newest_alert_is_shown_at_once(view: Page, desk: Site) -> None:
+    ready(view)
+    alerts = desk.store.alerts()
+    assert headlines(view) == [alert.headline for alert in alerts]
+    assert view.locator("#headline").inner_text() == alerts[0].headline
+    assert view.locator("[aria-current]").count() == 1
+    text = view.locator("#detail").inner_text()
+    for word in ("Low priority", "Confirmed", "0.91", "High confidence", "ago", alerts[0].camera.name):
+        assert word in text
+    assert alerts[0].rule.question in text
+
+
+def test_boxes_lie_on_the_picture_where_the_record_says(view: Page, desk: Site) -> None:
+    ready(view)
+    for size in ((1366, 768), (1920, 1080), (820, 900), (390, 844)):
+        view.set_viewport_size({"width": size[0], "height": size[1]})
+        for alert in desk.store.alerts():
+            view.locator(f'#cards [data-id="{alert.alert_id}"] button').click()
+            for number, item in enumerate(alert.evidence[:3], start=1):
+                view.keyboard.press(str(number))
+                box = view.locator(f'#overlay .box[data-piece="{number}"]')
+                view.wait_for_selector(f'#picture img[src$="{item.frame.index_in_window}.jpg"]')
+                box.wait_for()
+                picture, drawn = view.locator("#picture img").bounding_box(), box.bounding_box()
+                assert picture and drawn
+                x1, y1, x2, y2 = item.boxes[0].box
+                wanted = (
+                    picture["x"] + x1 * picture["width"], picture["y"] + y1 * picture["height"],
+                    (x2 - x1) * picture["width"], (y2 - y1) * picture["height"],
+                )  # fmt: skip
+                found = (drawn["x"], drawn["y"], drawn["width"], drawn["height"])
+                assert found == pytest.approx(wanted, abs=0.6), (size, alert.headline, number)
+                shape = picture["width"] / picture["height"]
+                assert shape == pytest.approx(alert.camera.frame_size.w / alert.camera.frame_size.h, abs=0.02)
+
+
+def test_a_box_is_white_in_black_and_dashed_unless_supported(view: Page, desk: Site) -> None:
+    ready(view)
+    view.keyboard.press("j")
+    styles = []
+    for number in "123":
+        view.keyboard.press(number)
+        box = view.locator(f'#overlay .box[data-piece="{number}"]')
+        box.wait_for()
+        styles.append(
+            box.evaluate("n => [getComputedStyle(n)].map(s => [s.borderTopColor, s.outlineColor, s.borderTopStyle])[0]")
+        )
+    assert [style[:2] for style in styles] == [["rgb(255, 255, 255)", "rgb(0, 0, 0)"]] * 3
+    assert [style[2] for style in styles] == ["solid", "dashed", "dashed"]
+
+
+def test_a_claim_moves_the_picture_to_its_frame(view: Page, desk: Site) -> None:
+    ready(view)
+    view.keyboard.press("j")
+    view.keyboard.press("3")
+    claim = view.locator("#claims button").first
+    claim.focus()
+    alert = desk.store.alerts()[1]
+    view.wait_for_selector(f'#picture img[src$="/{alert.evidence[0].frame.index_in_window}.jpg"]')
+    assert claim.get_attribute("aria-pressed") == "true"
+    assert alert.claims[0].text in (view.locator("#picture img").get_attribute("alt") or "")
+
+
+def test_every_picture_has_words(view: Page) -> None:
+    ready(view)
+    for alt in view.locator("#picture img, #thumbs img, #crop img").evaluate_all("all => all.map(n => n.alt)"):
+        assert len(alt) > 10
+    # The small picture in a card's button would only repeat the headline beside it.
+    assert set(view.locator("#cards img").evaluate_all("all => all.map(n => n.getAttribute('alt'))")) == {""}
+
+
+def test_health_is_visible(view: Page) -> None:
+    strip = view.locator("#cameras").inner_text()
+    assert "offline" in strip and "no answer from rtsp://10.0.0.7/stream for 42 s" in strip and "S3cret" not in strip
+    assert view.locator("#kafka").inner_text() == "Kafka unreachable, 3 waiting"
+    counts = view.locator("#windows").inner_text().split()
+    assert counts == ["9", "flagged", "3", "alerts", "4", "rejected", "1", "merged", "1", "shed"]
+
+
+def test_an_altered_picture_is_withheld(browser: Browser, own_site: Site) -> None:
+    newest = own_site.store.alerts(1)[0]
+    for path in own_site.store.evidence_folder(newest.alert_id).glob("frame-*.jpg"):
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(own_site.server.url)
+    page.locator("#withheld").wait_for()
+    assert "does not match its recorded hash" in page.locator("#withheld").inner_text()
+    assert page.locator("#picture img").count() == 0 and page.locator("#overlay .box").count() == 0
+    context.close()

@@ -1,0 +1,183 @@
+"""The training: labels of a scene, samples, the loss, and a whole training in miniature."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from detector import captions, film, samples
+from detector.calibrate import fit
+from detector.config import ScorerTrainConfig
+from detector.errors import TrainingError
+from detector.folder import Shape, read_folder
+from detector.learner import augment
+from detector.loss import pair_loss
+from detector.train import train
+from ingest.simulator.episode import EventTruth
+from ingest.simulator.world import Scene
+
+SHAPE = Shape(width=32, depth=1, text_width=32, text_depth=1, vocabulary=400, dim=16)
+EVENT = EventTruth("fall", 10.0, 11.0, 30.0, (1,))
+
+
+@pytest.mark.parametrize(
+    ("t_s", "wanted"), [(9.9, 0), (10.5, -1), (11.0, 1), (22.9, 1), (23.5, -1), (30.5, -1), (30.8, 0)]
+)
+def test_phases(t_s: float, wanted: int) -> None:
+    assert film.phase(EVENT, t_s) == wanted
+
+
+def test_cover_of_a_box() -> None:
+    mask = film.cover((0.25, 0.5, 0.55, 1.0), (4, 2)).reshape(2, 4)
+    assert mask.tolist() == [[0, 0, 0, 0], [0, 1, -1, 0]]
+    assert film.cover((0.01, 0.01, 0.02, 0.02), (4, 2))[0] == 1, "however small, one token is its own"
+
+
+def test_states_follow_the_truth() -> None:
+    scene = Scene(7, 40.0, kinds=["abandoned_object"])
+    (event,) = scene.events
+    before = film.states(scene, event.start_s - 0.1, SHAPE.grid)
+    during = film.states(scene, event.evident_s + 0.5, SHAPE.grid)
+    assert "abandoned_object" not in before and before["person"][0] == 1
+    held, mask = during["abandoned_object"]
+    assert held == 1
+    bag = next(each for each in scene.truth(event.evident_s + 0.5) if each.label == "bag")
+    column, row = int((bag.box[0] + bag.box[2]) / 2 * 16), int((bag.box[1] + bag.box[3]) / 2 * 9)
+    assert mask.reshape(9, 16)[row, column] == 1 and (mask == 1).sum() <= 6, "the bag, not the room"
+    assert film.states(scene, 0.0, SHAPE.grid)["empty"][0] == 1
+
+
+def test_rendering_depends_on_the_seed_only() -> None:
+    config = ScorerTrainConfig(scene_s=12.0)
+    (first, told), (again, _), (other, _) = (samples.render(seed, config, SHAPE) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert len(told) == len(first)
+    assert first.shape != other.shape or (first != other).any()
+
+
+def test_augmentation_mirrors_picture_and_place_together() -> None:
+    pictures = np.zeros((40, 144, 256, 5), np.uint8)
+    pictures[:, 32:48, :16, 3] = 200
+    where = np.zeros((40, 1, 144), np.int8)
+    where[:, 0, 2 * 16] = 1
+    turned, places = augment(pictures, where, np.random.default_rng(1))
+    assert pictures[:, 32:48, :16, 3].min() == 200, "the originals stay"
+    left = places[:, 0, 2 * 16] == 1
+    assert 5 < left.sum() < 35
+    assert (places[:, 0].sum(axis=1) == 1).all()
+    assert (turned[left][:, 40, 8, 3] > 150).all() and (turned[~left][:, 40, 247, 3] > 150).all()
+
+
+def test_loss_is_small_for_what_is_right_and_deaf_to_what_is_not_judged() -> None:
+    truth = torch.tensor([[1, 0, -1]])
+    where = torch.tensor([[[1, 0], [0, 0], [1, 0]]])
+    right = pair_loss(
+        torch.tensor([[9.0, -9.0, 0.0]]), torch.tensor([[[9.0, -9.0], [-9.0, -9.0], [0.0, 0.0]]]), truth, where
+    )
+    wrong = pair_loss(
+        torch.tensor([[-9.0, -9.0, 0.0]]), torch.tensor([[[9.0, -9.0], [-9.0, -9.0], [0.0, 0.0]]]), truth, where
+    )
+    other = pair_loss(
+        torch.tensor([[9.0, -9.0, 5.0]]), torch.tensor([[[9.0, -9.0], [-9.0, -9.0], [7.0, 7.0]]]), truth, where
+    )
+    assert right < 0.01 < 5 < wrong
+    assert other == right
+
+
+def test_fit_recovers_a_logistic() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(20_000, 2))
+    p = 1 / (1 + np.exp(-(1.5 * x[:, 0] - 0.5 * x[:, 1] - 1.0)))
+    np.testing.assert_allclose(fit(x, rng.random(len(p)) < p), [1.5, -0.5, -1.0], atol=0.08)
+    assert np.isfinite(fit(np.array([[-1.0], [1.0]]), np.array([False, True]))).all()
+
+
+def test_captions_are_drawn_for_every_state_and_language() -> None:
+    rng = random.Random(1)
+    known = ("fall", "running")
+    drawn = [captions.draw("fall", known, rng) for _ in range(200)]
+    assert all(line.startswith("fall: ") and len(line) > 6 for line in drawn)
+    assert any("人" in line for line in drawn) and any("person" in line for line in drawn)
+    assert captions.draw("sits_down", known, rng).startswith("other: ")
+    assert captions.phrases("never_heard_of", known) == ("other: never heard of",)
+    assert captions.watch("fire_smoke") == "fire smoke"
+
+
+TINY = ScorerTrainConfig(
+    scenes=8, held_out_scenes=3, scene_s=24.0, width=32, depth=1, text_width=32, text_depth=1, dim=16, vocabulary=400,
+    steps=24, batch=8, categories=("fall", "running"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScorerTrainConfig, Path]:
+    base = tmp_path_factory.mktemp("training")
+    config = msgspec.structs.replace(TINY, cache=str(base / "cache"))
+    report = train(config, base / "out")
+    assert report.loss_last < report.loss_first
+    assert report.steps == 24
+    return config, base / "out"
+
+
+def test_a_training_leaves_a_model_that_loads(trained: tuple[ScorerTrainConfig, Path]) -> None:
+    _, out = trained
+    record = read_folder(str(out / "model")).record
+    assert set(record.categories) == {"fall", "running"}
+    assert all(0 < category.threshold <= 0.5 for category in record.categories.values())
+    rows = [msgspec.json.decode(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [20, 24]
+    assert msgspec.json.decode((out / "report.json").read_bytes())["steps"] == 24
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    trained: tuple[ScorerTrainConfig, Path], tmp_path: Path
+) -> None:
+    config, whole = trained
+    half = msgspec.structs.replace(config, budget_s=1e-9)
+    train(half, tmp_path / "out")
+    report = train(config, tmp_path / "out", resume=True)
+    assert report.steps == 24
+    assert (tmp_path / "out/model/scorer.safetensors").read_bytes() == (whole / "model/scorer.safetensors").read_bytes()
+
+
+def _other_width(config: ScorerTrainConfig, _: Path) -> ScorerTrainConfig:
+    return msgspec.structs.replace(config, width=64)
+
+
+def _no_checkpoint(config: ScorerTrainConfig, out: Path) -> ScorerTrainConfig:
+    (out / "checkpoint.pt").unlink()
+    return config
+
+
+def _broken(config: ScorerTrainConfig, out: Path) -> ScorerTrainConfig:
+    (out / "checkpoint.pt").write_bytes(b"no checkpoint")
+    return config
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(_other_width, "another width"), (_no_checkpoint, "nothing to resume"), (_broken, "is no checkpoint")],
+)
+def test_what_cannot_be_resumed(
+    spoil: Callable[[ScorerTrainConfig, Path], ScorerTrainConfig],
+    words: str,
+    trained: tuple[ScorerTrainConfig, Path],
+    tmp_path: Path,
+) -> None:
+    config, whole = trained
+    (tmp_path / "checkpoint.pt").write_bytes((whole / "checkpoint.pt").read_bytes())
+    with pytest.raises(TrainingError, match=words) as caught:
+        train(spoil(config, tmp_path), tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_category_that_no_scene_shows(trained: tuple[ScorerTrainConfig, Path], tmp_path: Path) -> None:
+    config, _ = trained
+    with pytest.raises(TrainingError, match="no rendered scene shows crowd"):
+        train(msgspec.structs.replace(config, categories=("fall", "crowd")), tmp_path)
