@@ -47,10 +47,12 @@ class Reserve:
 
     def fill(self) -> None:
         """Takes the room; on a disk without it, does without."""
+        if self._path.exists() and self._path.stat().st_size == RESERVE_BYTES:
+            return
         try:
-            if not self._path.exists() or self._path.stat().st_size < RESERVE_BYTES:
-                write_durably(self._path, bytes(RESERVE_BYTES))
-        except StoreFull:
+            with self._path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError:
             self._path.unlink(missing_ok=True)
 
     def release(self) -> bool:

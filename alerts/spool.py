@@ -28,7 +28,7 @@ class Spool:
     def put(self, window: Window) -> None:
         """On the disk when it returns. StoreFull: over the bound, or too little room on the disk."""
         body = msgspec.msgpack.encode(window)
-        used = sum(file.stat().st_size for file in self.folder.glob(f"*{_SUFFIX}"))
+        used = sum(self._bytes(path) for path in self.folder.glob(f"*{_SUFFIX}") if path.stem != window.window_id)
         if used + len(body) > self._config.spool_mib << 20:
             raise StoreFull(f"spool {self.folder} holds {used >> 20} MiB of {self._config.spool_mib} MiB already")
         free = shutil.disk_usage(self.folder).free
@@ -61,6 +61,12 @@ class Spool:
                 file.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+    def _bytes(self, path: Path) -> int:
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0  # its window ended just now
 
     def _path(self, window_id: str) -> Path:
         return self.folder / f"{window_id}{_SUFFIX}"

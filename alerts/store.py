@@ -12,6 +12,7 @@ one transaction: whenever the process is killed, each flagged window has its out
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ class Store:
         self.data = data
         self._lock, self._tx = lock, transactions
         self._spool, self._evidence = Spool(data, config), EvidenceFiles(data)
+        self._raising = threading.Lock()
         self._watchers: list[Callable[[Alert], None]] = []
         self.run = 0
         """Number of this run; 0 when read-only."""
@@ -138,14 +140,15 @@ class Store:
         """Ends a window as a new alert: evidence files first, then outcome, revision 1, manifest and outbox row in one
         transaction. EvidenceLost, StoreFull, RevisionConflict: nothing has changed."""
         window = self._spool.load(window_id)
-        self._tx.change(lambda db: ledger.intend(db, window_id, alert.alert_id))
-        manifest = self._evidence.put(alert.alert_id, window)
 
         def write(db: sqlite3.Connection) -> None:
             ledger.add_alert(db, alert, window, manifest)
             ledger.end(db, window_id, self.run, "alert", "", alert.alert_id, verdict)
 
-        self._tx.change(write)
+        with self._raising:  # nobody else may see this folder as an unfinished one
+            self._tx.change(lambda db: ledger.intend(db, window_id, alert.alert_id))
+            manifest = self._evidence.put(alert.alert_id, window)
+            self._tx.change(write)
         self._spool.drop(window_id)
         self._tell(alert)
 

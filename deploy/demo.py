@@ -27,7 +27,7 @@ from ingest.config import CameraConfig
 if TYPE_CHECKING:
     from ingest.simulator.cameras import SimulatedCamera
 
-LOOP_S = 120.0
+LOOP_S = 60.0
 """Length of the scenes when the demo has no end."""
 RESUME_S = 60.0
 """At most so long the windows of an earlier run are waited for before the cameras start."""
@@ -62,21 +62,20 @@ def run_demo(wanted: Wanted, say: Say, note: Say) -> Summary:
     port = free_port(HOST)
     config = demo_config(wanted, port)
     reporter = Reporter(say)
-    with stop_on_signals() as stop:
-        with Progress("rendering scenes", note) as progress:
-            cameras = simulated_cameras(wanted.cameras, wanted.seed, wanted.seconds or LOOP_S, progress=progress)
-        with Node(config, reporter, note) as node:
-            if taken_over := node.pipeline.resume():
-                note(f"{taken_over} windows of an earlier run are finished first")
-                node.pipeline.ledger.wait_until_done(RESUME_S)
-            with SimulatedServer({camera.name: camera.stream for camera in cameras}, HOST, port) as server:
-                reporter.begin(server.started_utc_ns)
-                node.watch()
-                note(f"watching {wanted.cameras} simulated cameras; Ctrl-C ends with a summary")
-                stop.wait(wanted.seconds)
-                ended_utc_ns = time.time_ns()
-                windows = node.finish()
-            started_utc_ns = server.started_utc_ns
+    with Progress("rendering scenes", note) as progress:
+        cameras = simulated_cameras(wanted.cameras, wanted.seed, wanted.seconds or LOOP_S, progress=progress)
+    with stop_on_signals() as stop, Node(config, reporter, note) as node:
+        if taken_over := node.pipeline.resume():
+            note(f"{taken_over} windows of an earlier run are finished first")
+            node.pipeline.ledger.wait_until_done(RESUME_S)
+        with SimulatedServer({camera.name: camera.stream for camera in cameras}, HOST, port) as server:
+            reporter.begin(server.started_utc_ns)
+            node.watch()
+            note(f"watching {wanted.cameras} simulated cameras; Ctrl-C ends with a summary")
+            stop.wait(wanted.seconds)
+            ended_utc_ns = time.time_ns()
+            windows = node.finish()
+        started_utc_ns = server.started_utc_ns
     return summarise(
         (ended_utc_ns - started_utc_ns) / 1e9,
         wanted.cameras,

@@ -93,6 +93,7 @@ class Node:
             on_camera=self._camera_changed,
             observe=self._telemetry,
         )
+        telemetry.watch(self._telemetry, self._line)
         self._line.start()
 
     def _open_console(self) -> None:
@@ -158,7 +159,9 @@ class Node:
         return windows
 
     def _camera_changed(self, event: CameraEvent) -> None:
-        log.info("%s", event)
+        """One line for each change; what went wrong is a warning."""
+        level = logging.WARNING if event.reason and event.state == "offline" else logging.INFO
+        log.log(level, "camera %s is %s%s", event.camera_id, event.state, f": {event.reason}" if event.reason else "")
 
     def _status(self) -> ConsoleStatus:
         """What the console's health strip shows; asked from the console's threads, also before the line is there."""

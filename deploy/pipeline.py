@@ -20,10 +20,11 @@ from alerts.errors import EvidenceLost, StoreError
 from alerts.origin import Origin
 from deploy.admission import Admission, Bound, Shed, Ticket
 from deploy.config import Config
+from deploy.fetch import Fetch
 from deploy.inbox import Fifo
 from deploy.ledger import Ledger
 from deploy.runner import Link, Observation, Runner
-from deploy.stages import Decide, Fetch, Judgement, Published, Reason, Score, shed_reason
+from deploy.stages import Decide, Judgement, Published, Reason, Score, shed_reason
 from deploy.summary import Windows
 from detector.gate import Gate
 from detector.window import Span
@@ -114,6 +115,7 @@ class Pipeline:
                     for _ in range(cameras)
                 ],
                 lane=lambda span: self._lanes[span.camera_id],
+                max_batch=SPANS_PER_CAMERA,
                 key=lambda span: span.window_id,
                 on_poison=lambda span, error: self._shed(span, shed_reason(error)),
                 on_left=lambda span: self._shed(span, "stopped"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ingest.simulator.faults import Fault
     from ingest.simulator.stream import Stream
 
-SCENE_S = 120.0
+SCENE_S = 60.0
 HOST = "127.0.0.1"
 DEFAULT_CLIPS = 4
 
@@ -42,14 +42,13 @@ def serve(wanted: Wanted, say: Say, note: Say) -> None:
     from ingest.simulator.rtsp import SimulatedServer
 
     fault = _fault(wanted.fault)
-    with stop_on_signals() as stop:
-        streams = _recordings(wanted.files) if wanted.files else _scenes(wanted, note)
-        faults = dict.fromkeys(streams, fault) if fault else None
-        with SimulatedServer(streams, HOST, wanted.port, faults=faults) as server:
-            for name in streams:
-                say(server.url(name))
-            note("serving; Ctrl-C ends")
-            stop.wait(wanted.seconds)
+    streams = _recordings(wanted.files) if wanted.files else _scenes(wanted, note)
+    faults = dict.fromkeys(streams, fault) if fault else None
+    with stop_on_signals() as stop, SimulatedServer(streams, HOST, wanted.port, faults=faults) as server:
+        for name in streams:
+            say(server.url(name))
+        note("serving; Ctrl-C ends")
+        stop.wait(wanted.seconds)
 
 
 def render_scenes(folder: Path, clips: int | None, seed: int, note: Say) -> list[str]:

@@ -1,6 +1,7 @@
-"""The four stages of the line as plain functions over batches, each a small object that holds what it needs.
+"""The stages of the line as plain functions over batches, each a small object that holds what it needs.
 
-score: coarse frames → spans; fetch: spans → tickets; reason: tickets → judgements; decide: judgements → alerts.
+score: coarse frames → spans; fetch (deploy/fetch.py): spans → tickets; reason: tickets → judgements; decide: judgements
+→ alerts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.alert import Alert
 from alerts.errors import EvidenceLost, StoreError, StoreFull
@@ -22,7 +23,7 @@ from detector.rule import Rule
 from detector.window import Span, Window
 from ingest.config import CameraConfig, Point
 from ingest.errors import CutUnavailable
-from ingest.frame import CoarseFrame, Cut
+from ingest.frame import CoarseFrame
 from reasoner.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -33,15 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CUT_GRACE_S = 4.0
-"""A cut may wait this long after the end of its span for the packets to arrive."""
 MAX_REASON_CHARS = 200
-
-
-class Cutter(Protocol):
-    """What a camera gives to the line."""
-
-    def cut(self, start_utc_ns: int, end_utc_ns: int, timeout_s: float) -> Cut: ...
 
 
 class Judgement(NamedTuple):
@@ -103,29 +96,6 @@ class Score:
                 self.unflagged += 1
                 log.error("window %s of %s cannot be flagged: %s", span.window_id, span.camera_id, error)
         return flagged
-
-
-class Fetch:
-    """Cuts the evidence of a span out of its camera's ring and spools it durably."""
-
-    def __init__(
-        self, cameras: Mapping[str, Cutter], rules: Mapping[str, Rule], store: Store, background: Callable[[str], bytes]
-    ) -> None:
-        self._cameras = cameras
-        self._rules = rules
-        self._store = store
-        self._background = background
-
-    def __call__(self, spans: Sequence[Span]) -> list[Ticket]:
-        return [self._fetch(span) for span in spans]
-
-    def _fetch(self, span: Span) -> Ticket:
-        wait_s = max(0.0, (span.end_utc_ns - time.time_ns()) / 1e9) + CUT_GRACE_S
-        cut = self._cameras[span.camera_id].cut(span.start_utc_ns, span.end_utc_ns, wait_s)
-        if not cut.frames:
-            raise CutUnavailable("no picture in the span could be decoded")
-        self._store.put_window(Window(span=span, cut=cut, background=self._background(span.camera_id)))
-        return Ticket(span, self._rules[span.rule_id].severity, time.monotonic())
 
 
 class Reason:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Observation as Reading
     from opentelemetry.trace import Tracer
 
+    from deploy.pipeline import Pipeline
+
 log = logging.getLogger(__name__)
 
 Number = tuple[float, dict[str, str]]
@@ -82,6 +84,35 @@ class Telemetry:
         """Send what is still buffered; at most a few seconds."""
         if self._close is not None:
             self._close()
+
+
+def watch(telemetry: Telemetry, line: Pipeline) -> None:
+    """What the line knows of itself, read when somebody asks: depths, drops, ends of windows, cameras."""
+    links = line.runner.links
+
+    def waiting() -> list[Number]:
+        return [(sum(map(len, link.inboxes)), {"link": link.name}) for link in links]
+
+    def dropped() -> list[Number]:
+        return [(sum(inbox.dropped for inbox in link.inboxes), {"link": link.name}) for link in links]
+
+    def windows() -> list[Number]:
+        counts = line.ledger.windows()
+        return [(getattr(counts, name), {"outcome": name}) for name in counts.__struct_fields__]
+
+    telemetry.gauge("witness.inbox.waiting", waiting, "Records in front of a link")
+    telemetry.gauge("witness.inbox.dropped", dropped, "Records given up because an inbox was full")
+    telemetry.gauge("witness.windows", windows, "Flagged windows of this run and how they ended")
+    telemetry.gauge(
+        "witness.windows.shed",
+        lambda: [(number, {"reason": reason}) for reason, number in list(line.shed_reasons.items())],
+        "Windows that were not examined",
+    )
+    telemetry.gauge(
+        "witness.camera.online",
+        lambda: [(float(status.state == "online"), {"camera": status.camera_id}) for status in line.statuses()],
+        "1 while pictures come",
+    )
 
 
 def start(config: TelemetryConfig, node: str) -> Telemetry:

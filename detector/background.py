@@ -53,9 +53,7 @@ class Background:
     def median(self) -> NDArray[np.uint8] | None:
         """uint8 (H, W, 3), the lower middle value of an even count; None before the first frame. Do not write to it."""
         if self._median is None and self._frames:
-            pictures = np.stack([picture for _, picture in self._frames])
-            middle = (len(pictures) - 1) // 2
-            self._median = np.partition(pictures, middle, axis=0)[middle]
+            self._median = _middle([picture for _, picture in self._frames])
         return self._median
 
     def change(self, smoothed: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -68,14 +66,24 @@ class Background:
             self._smoothed = preprocess.smooth(preprocess.reduce(median, size))
         return preprocess.change(smoothed, self._smoothed)
 
-    def jpeg(self) -> bytes:
-        """The median as a JPEG of quality 95; empty while fewer than three frames are known."""
-        median = self.median()
-        if median is None or len(self._frames) < KNOWN_FROM:
+    def jpeg(self, before_utc_ns: int | None = None) -> bytes:
+        """The median of what was seen before an instant, as a JPEG of quality 95; empty while that is under 3 frames.
+
+        What happens in a window must not be part of what the window is compared with.
+        """
+        pictures = [rgb for utc_ns, rgb in self._frames if before_utc_ns is None or utc_ns < before_utc_ns]
+        if len(pictures) < KNOWN_FROM:
             return b""
+        middle = _middle(pictures)
         done, data = cv2.imencode(
-            ".jpg", cv2.cvtColor(median, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            ".jpg", cv2.cvtColor(middle, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
         if not done:
-            raise RuntimeError(f"OpenCV could not write a JPEG of {median.shape[1]}x{median.shape[0]} px")
+            raise RuntimeError(f"OpenCV could not write a JPEG of {middle.shape[1]}x{middle.shape[0]} px")
         return bytes(data)
+
+
+def _middle(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Per-pixel median; the lower middle value of an even count."""
+    middle = (len(pictures) - 1) // 2
+    return np.asarray(np.partition(np.stack(pictures), middle, axis=0)[middle], np.uint8)

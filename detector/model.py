@@ -1,13 +1,12 @@
 """The bundled scorer's two towers, in torch: pictures to token embeddings, rules' texts to one embedding.
 
 After SigLIP (arXiv 2303.15343): a sigmoid for each pair of picture and text, with a learned scale and bias. Different
-from it: the stem is four small convolutions (small figures are lost in one 16x16 projection at this width), and the
+from it: the stem is a few small convolutions (small figures are lost in one 16x16 projection at this width), and the
 pool over tokens is queried by the text instead of by a learned probe, so that small events count and zones are masks.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 
@@ -52,19 +51,41 @@ class Block(nn.Module):
         return x + deeper
 
 
+def halving(taken: int, given: int) -> nn.Sequential:
+    """A convolution that halves width and height."""
+    convolution = nn.Conv2d(taken, given, 3, stride=2, padding=1)
+    nn.init.normal_(convolution.weight, std=math.sqrt(2 / (9 * taken)))
+    return nn.Sequential(convolution, nn.GELU())
+
+
+class Local(nn.Module):
+    """Residual 3x3: the shape of a figure, at a size where attention would have too many tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(width, width, 3, padding=1)
+        self.mix = nn.Conv2d(width, width, 1)
+        nn.init.normal_(self.spread.weight, std=math.sqrt(2 / (9 * width)))
+        nn.init.normal_(self.mix.weight, std=0.3 / math.sqrt(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float (N, width, H, W)."""
+        added: Tensor = self.mix(functional.gelu(self.spread(x)))
+        return x + added
+
+
 class ImageTower(nn.Module):
     """uint8 (N, H, W, 5) to unit vectors (N, rows * columns, dim)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         columns, rows = shape.grid
-        widths = [CHANNELS, 24, 48, 96, shape.width]
         layers: list[nn.Module] = []
-        for taken, given in itertools.pairwise(widths):
-            convolution = nn.Conv2d(taken, given, 3, stride=2, padding=1)
-            nn.init.normal_(convolution.weight, std=math.sqrt(2 / (9 * taken)))
-            layers += [convolution, nn.GELU()]
-        self.stem = nn.Sequential(*layers[:-1])
+        taken = CHANNELS
+        for given, rounds in ((24, 0), (48, 1), (96, 2), (shape.width, 1)):
+            layers += [halving(taken, given), *(Local(given) for _ in range(rounds))]
+            taken = given
+        self.stem = nn.Sequential(*layers)
         self.place = nn.Parameter(torch.randn(1, columns * rows, shape.width) * 0.02)
         self.blocks = nn.ModuleList([Block(shape.width, shape.depth) for _ in range(shape.depth)])
         self.norm = nn.LayerNorm(shape.width)

@@ -104,11 +104,11 @@ class Scorer:
             scores[:, column] = probability(logits[:, column], novelty, record.categories[rule.category]) * served
         return scores
 
-    def background_jpeg(self, camera_id: str) -> bytes:
-        """What the camera usually shows, as JPEG; empty while that is not known."""
+    def background_jpeg(self, camera_id: str, before_utc_ns: int | None = None) -> bytes:
+        """What the camera usually showed before an instant, as JPEG; empty while that is not known."""
         with self._lock:
             memory = self._memories.get(camera_id)
-            return memory.background.jpeg() if memory is not None else b""
+            return memory.background.jpeg(before_utc_ns) if memory is not None else b""
 
     def describe(self) -> str:
         """One line for logs and `witness check`."""

@@ -61,6 +61,7 @@ class CameraProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 env=_environment(),
+                process_group=0,  # Ctrl-C in a terminal goes to a whole group: the parent says when a camera ends
             )
         self._socket = ours
         self._wire = Wire(ours, msgspec.msgpack.Decoder[Report](Report))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -17,6 +16,7 @@ from ingest.errors import CutUnavailable, Fault
 from ingest.frame import CoarseFrame, Cut
 from ingest.probe import probe
 from ingest.process import CameraProcess
+from ingest.retired import Retired, best_holder
 from ingest.source import check_url
 from ingest.status import CameraEvent, CameraStatus, ProbeReport, State
 from ingest.wire import Beat, Coarse, Ended, Opened, Report
@@ -30,8 +30,6 @@ LATE_S = 3.0
 """Beyond the process's own timeouts: after that it is not the camera that hangs."""
 CUT_GRACE_S = 15.0
 """For decoding a cut once its end has been reached."""
-MAX_RETIRED = 2
-"""Processes of ended connections that still hold their rings for cuts; the older one goes."""
 
 
 class Camera:
@@ -57,7 +55,7 @@ class Camera:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: CameraProcess | None = None
-        self._retired: deque[tuple[CameraProcess, float]] = deque()
+        self._retired = Retired()
         self._ended: Ended | None = None
         self._online_since_s: float | None = None
         self._last_picture_s = 0.0
@@ -108,18 +106,10 @@ class Camera:
             raise CutUnavailable(f"camera {self.config.id}: its process did not answer in time") from None
 
     def _holder(self, start_utc_ns: int, end_utc_ns: int) -> CameraProcess:
-        """The process whose ring covers most of a span; of equals the newest."""
         with self._lock:
             newest = self._process
-            held = [process for process, _ in self._retired] + ([newest] if newest else [])
-        best, most = None, -1
-        for process in held:
-            if process.first_utc_ns is None or process.last_utc_ns is None:
-                continue
-            finish = end_utc_ns if process is newest else process.last_utc_ns
-            overlap = min(finish, end_utc_ns) - max(process.first_utc_ns, start_utc_ns)
-            if overlap >= most:
-                best, most = process, overlap
+        held = self._retired.processes() + ([newest] if newest else [])
+        best = best_holder(held, newest, start_utc_ns, end_utc_ns)
         if best is None:
             raise CutUnavailable(f"camera {self.config.id} holds no pictures of that time; it is {self._status.state}")
         return best
@@ -165,7 +155,7 @@ class Camera:
             if ended is not None:
                 self._retire(process, worth_keeping=self._ended is not None)
                 return ended
-            self._clear_retired()
+            self._retired.clear()
         return None
 
     def _overdue(self, process: CameraProcess) -> Ended | None:
@@ -192,34 +182,24 @@ class Camera:
             self._past = _added(self._past, self._beat)
             self._beat = Beat()
             keep = worth_keeping and process.first_utc_ns is not None and not process.gone.is_set()
-            if keep:
-                self._retired.append((process, time.monotonic() + self._ingest.ring_s))
-        if not keep:
+        if keep:
+            self._retired.keep(process, self._ingest.ring_s)
+        else:
             process.end()
-        self._clear_retired()
-
-    def _clear_retired(self) -> None:
-        with self._lock:
-            now_s = time.monotonic()
-            over = []
-            while self._retired and (len(self._retired) > MAX_RETIRED or self._retired[0][1] <= now_s):
-                over.append(self._retired.popleft()[0])
-        for process in over:
-            process.end()
+        self._retired.clear()
 
     def _pause(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s
         while not self._stopping.is_set() and (left_s := until_s - time.monotonic()) > 0:
             self._stopping.wait(min(left_s, TICK_S))
-            self._clear_retired()
+            self._retired.clear()
 
     def _end_all(self) -> None:
         with self._lock:
-            processes = [process for process, _ in self._retired] + ([self._process] if self._process else [])
-            self._retired.clear()
-            self._process = None
-        for process in processes:
+            process, self._process = self._process, None
+        if process is not None:
             process.end()
+        self._retired.clear(everything=True)
 
     def _change(self, state: State, fault: Fault | None = None, reason: str = "") -> None:
         with self._lock:

@@ -97,7 +97,7 @@ def _to_annex_b(codec: Literal["h264", "hevc"], extradata: bytes) -> Callable[[b
 def _jpeg_as_it_is(data: bytes, key: bool) -> bytes:
     try:
         jpeg.scan(data)
-    except (ValueError, IndexError):
+    except ValueError:
         raise _UnsuitableError from None
     return data
 

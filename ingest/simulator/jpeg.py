@@ -35,6 +35,13 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
 def scan(jpeg: bytes) -> Scan:
     """Raises ValueError, saying why, for a file that RFC 2435 cannot carry."""
+    try:
+        return _scan(jpeg)
+    except IndexError:
+        raise ValueError("a segment is cut short") from None
+
+
+def _scan(jpeg: bytes) -> Scan:
     tables: dict[int, bytes] = {}
     frame: bytes | None = None
     restart_interval = 0

@@ -117,7 +117,7 @@ def _truth(scene: Scene, event: EventTruth, seconds: float) -> ClipEvent:
 
 
 def _rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (round(side, 4) for side in box)
+    x1, y1, x2, y2 = (round(float(side), 4) for side in box)
     return x1, y1, x2, y2
 
 

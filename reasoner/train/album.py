@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.train.config import Render
 from reasoner.train.errors import BadClips
 from reasoner.train.row import Row
 from reasoner.train.vocabulary import target
@@ -19,7 +20,9 @@ class Album:
 
     def __init__(self, pictures: NDArray[np.uint8], rows: list[Row]) -> None:
         if len(pictures) < len(rows):
-            raise BadClips(f"{len(rows)} rows but pictures of {len(pictures)} clips; render the clips again")
+            raise BadClips(
+                f"{len(rows)} rows but pictures of {len(pictures)} clips; remove the folder, and it is rendered again"
+            )
         self.pictures = pictures
         self.rows = rows
         usable = [index for index, row in enumerate(rows) if _can_be_told(row)]
@@ -35,17 +38,32 @@ class Album:
             pictures: Any = np.load(folder / "pictures.npy", mmap_mode="r")
             lines = (folder / "clips.jsonl").read_bytes().splitlines()
         except (OSError, ValueError) as error:
-            raise BadClips(f"clips in {folder} cannot be read: {error}; render them first") from error
+            raise BadClips(
+                f"clips in {folder} cannot be read: {error}; remove it, and they are rendered again"
+            ) from error
         if pictures.ndim != 6 or pictures.dtype != np.uint8:
-            raise BadClips(f"{folder / 'pictures.npy'} is {pictures.dtype} {pictures.shape}; render the clips again")
+            raise BadClips(
+                f"{folder / 'pictures.npy'} is {pictures.dtype} {pictures.shape}; remove the folder, and it is rendered again"
+            )
         decoder = msgspec.json.Decoder(Row)
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
                 rows.append(decoder.decode(line))
             except msgspec.DecodeError as error:
-                raise BadClips(f"{folder / 'clips.jsonl'} line {number}: {error}; render the clips again") from error
+                raise BadClips(
+                    f"{folder / 'clips.jsonl'} line {number}: {error}; remove the folder, and it is rendered again"
+                ) from error
         return cls(pictures, rows)
+
+    @classmethod
+    def render(cls, folder: Path, what: Render) -> None:
+        """Renders the clips of a folder that does not exist; a rendering that was cut short leaves no such folder."""
+        from reasoner.train.clips import write
+
+        partial = folder.with_name(f"{folder.name}.partial")
+        write(partial, what.first_seed, what.rows, what.validation, what.workers)
+        partial.rename(folder)
 
     @property
     def size(self) -> tuple[int, int]:

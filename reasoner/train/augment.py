@@ -13,9 +13,7 @@ LATER_SHARE, LATER_S = 0.2, 8.0
 """Share of rows whose times begin later, as those of a part of a long window do, and by how much at most."""
 
 
-def augmented(
-    pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
-) -> tuple[NDArray[np.uint8], Row]:
+def augmented(pictures: NDArray[np.uint8], row: Row, random: np.random.Generator) -> tuple[NDArray[np.uint8], Row]:
     """Pictures (G, 2, H, W, 3) and their row → a copy, mirrored half of the time, recoloured, brighter or darker."""
     pictures = pictures.copy()
     if random.random() < LATER_SHARE:
@@ -32,7 +30,9 @@ def augmented(
 
 def mirrored(row: Row) -> Row:
     """The row of the mirrored clip."""
-    return msgspec.structs.replace(row, objects=tuple(tuple(_mirror(thing) for thing in group) for group in row.objects))
+    return msgspec.structs.replace(
+        row, objects=tuple(tuple(_mirror(thing) for thing in group) for group in row.objects)
+    )
 
 
 def later(row: Row, by_s: float) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ def load(path: Path, identity: str) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise BadCheckpoint(f"checkpoint {path} cannot be read ({type(error).__name__}); start without --resume") from error
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise BadCheckpoint(
+            f"checkpoint {path} cannot be read ({type(error).__name__}); start without --resume"
+        ) from error
     if state.get("identity") != identity:
         raise BadCheckpoint(f"checkpoint {path} belongs to another configuration; use its own, or another --out")
     return state

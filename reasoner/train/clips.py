@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth
 from ingest.simulator.world import Scene
 from reasoner.boxes import Box, to_view
-from reasoner.change import change_maps
+from reasoner.pictures import MOTION_SIZE, motion_pictures
 from reasoner.train.questions import questions
-from reasoner.view import crop, view_of
+from reasoner.view import view_of
 
-GROUPS, SIZE = 7, (160, 96)
+GROUPS, SIZE = 7, MOTION_SIZE
 FRAME_RATES = (8.0, 10.0, 12.5, 15.0, 25.0)
 
 
@@ -35,20 +35,6 @@ class Shot:
     start_s: float
     groups: int
     category: str
-
-
-def motion_pictures(frames: NDArray[np.uint8], background: NDArray[np.uint8] | None, view: Box) -> NDArray[np.uint8]:
-    """Fine frames uint8 (2G, H, W, 3) → the bundled model's input uint8 (G, 2, 96, 160, 3)."""
-    small = np.stack([crop(frame, view, SIZE) for frame in frames])
-    still = None if background is None else crop(background, view, SIZE)
-    maps = change_maps(small, still)
-    out = np.empty((len(frames) // 2, 2, SIZE[1], SIZE[0], 3), np.uint8)
-    for group in range(len(out)):
-        out[group, 0] = small[2 * group]
-        out[group, 1, ..., 0] = cv2.cvtColor(small[2 * group], cv2.COLOR_RGB2GRAY)
-        out[group, 1, ..., 1] = maps[2 * group]
-        out[group, 1, ..., 2] = maps[2 * group + 1]
-    return out
 
 
 def answer_of(truths: tuple[EventTruth, ...], category: str, start_s: float, end_s: float) -> EventTruth | bool | None:

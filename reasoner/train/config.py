@@ -30,7 +30,9 @@ class ModelSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.width != 64 * self.heads:
             raise ValueError(f"width {self.width} is not 64 for each of {self.heads} heads, as the rotary sections are")
         if self.vision_width % (4 * self.vision_heads):
-            raise ValueError(f"vision_width {self.vision_width} is no multiple of 4 for each of {self.vision_heads} heads")
+            raise ValueError(
+                f"vision_width {self.vision_width} is no multiple of 4 for each of {self.vision_heads} heads"
+            )
         if any(not 0 <= layer < self.vision_depth for layer in self.deepstack) or len(self.deepstack) > self.layers:
             raise ValueError(f"deepstack {list(self.deepstack)} names no layers of {self.vision_depth}")
 
@@ -51,6 +53,16 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Learning rate of the vision tower as a share of the stage's."""
 
 
+class Render(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Clips to render where there are none yet. Scenes serve training or validation, never both."""
+
+    rows: Count = 9600
+    validation: Count = 600
+    first_seed: Annotated[int, Meta(ge=0)] = 100_000
+    workers: Count = 2
+    """Processes."""
+
+
 class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two stages: `warmup` teaches the vision tower where things are, `sft` teaches everything to answer.
 
@@ -60,6 +72,7 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     clips: str
     """Folder with `pictures.npy` and `clips.jsonl`, relative to the working directory."""
+    render: Render = Render()
     seed: int = 1
     threads: Count = 2
     precision: Literal["bfloat16", "float32"] = "bfloat16"

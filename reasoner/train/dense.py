@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reasoner.train.row import Row
+from reasoner.train.vocabulary import STORIES
 
 VISIBLE_FROM = 0.3
 
@@ -27,6 +28,8 @@ class DenseTruth:
     active: Tensor
     box: Tensor
     kind: Tensor
+    told: Tensor
+    """Whether it is known who acts: not where another event happens than the one asked about."""
 
 
 def dense_truth(
@@ -34,7 +37,7 @@ def dense_truth(
 ) -> DenseTruth:
     """Truth of (row, group) pictures; `cells`: rows and columns of merged tokens."""
     shape = (len(groups), cells[0] * cells[1], len(labels))
-    there, actor, active = (np.zeros(shape, np.float32) for _ in range(3))
+    there, actor, active, told = (np.zeros(shape, np.float32) for _ in range(4))
     box, kind = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int64)
     for picture, (row, group) in enumerate(groups):
         time_s = row.times[group]
@@ -48,7 +51,8 @@ def dense_truth(
             place = (picture, cell_row * cells[1] + cell_column, labels[thing.label])
             there[place], actor[place], active[place] = 1, thing.actor, thing.actor and happening
             box[place], kind[place] = thing.box, kinds[row.kind]
-    return DenseTruth(*(torch.from_numpy(part) for part in (there, actor, active, box, kind)))
+            told[place] = row.answer or row.kind not in STORIES
+    return DenseTruth(*(torch.from_numpy(part) for part in (there, actor, active, box, kind, told)))
 
 
 class DenseHead(nn.Module):
@@ -79,8 +83,10 @@ class DenseHead(nn.Module):
         there = truth.object > 0
         if not there.any():
             return loss
-        loss = loss + functional.binary_cross_entropy_with_logits(logits[..., 1][there], truth.actor[there])
-        loss = loss + functional.binary_cross_entropy_with_logits(logits[..., 2][there], truth.active[there])
+        told = truth.told > 0
+        if told.any():
+            loss = loss + functional.binary_cross_entropy_with_logits(logits[..., 1][told], truth.actor[told])
+            loss = loss + functional.binary_cross_entropy_with_logits(logits[..., 2][told], truth.active[told])
         actors = truth.actor > 0
         if actors.any():
             loss = loss + 0.3 * functional.cross_entropy(kinds[actors], truth.kind[actors])
@@ -120,6 +126,8 @@ def overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     both = (bottom - top).clamp_min(0).prod(1)
     areas = [(part[:, 2:] - part[:, :2]).clamp_min(0).prod(1) for part in (boxes, others)]
     union = areas[0] + areas[1] - both
-    hull = (torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])).clamp_min(0).prod(1)
+    hull = (
+        (torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])).clamp_min(0).prod(1)
+    )
     iou = both / union.clamp_min(1e-6)
     return iou, iou - (hull - union) / hull.clamp_min(1e-6)

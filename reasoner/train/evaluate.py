@@ -64,7 +64,11 @@ def answer(folder: Path, album: Album, indices: Sequence[int]) -> list[Outcome]:
         inputs = processor.encode(prompt, list(album.clip(index)))
         with torch.inference_mode():
             made = model.generate(
-                **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, output_logits=True, return_dict_in_generate=True
+                **inputs,
+                max_new_tokens=MAX_NEW_TOKENS,
+                do_sample=False,
+                output_logits=True,
+                return_dict_in_generate=True,
             )
         ids = made.sequences[0, inputs["input_ids"].shape[1] :].tolist()
         place = ids.index(first) + 1 if first in ids[:-1] else 0

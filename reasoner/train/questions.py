@@ -86,7 +86,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "abandoned_object": ("bag", "luggage", "suitcase", "backpack", "abandon", "unattended", "left behind", "leave",
                          "包", "遗留", "遗弃", "行李", "无人看管"),
     "fall": ("fall", "fell", "collapse", "trip", "slip", "on the ground", "摔", "跌", "倒地", "倒下"),
-    "fight": ("fight", "attack", "hit", "punch", "kick", "brawl", "violen", "assault", "打架", "斗殴", "殴打", "攻击",
+    "fight": ("fight", "attack", "hit", "strike", "push", "punch", "kick", "brawl", "violen", "assault", "打架", "斗殴", "殴打", "攻击",
               "冲突", "打起来"),
     "running": ("run", "sprint", "rush", "跑"),
 }  # fmt: skip

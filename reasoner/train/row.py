@@ -37,4 +37,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not len(self.times) == len(self.objects) == self.groups:
-            raise ValueError(f"row with {self.groups} groups, {len(self.times)} times, {len(self.objects)} object lists")
+            raise ValueError(
+                f"row with {self.groups} groups, {len(self.times)} times, {len(self.objects)} object lists"
+            )

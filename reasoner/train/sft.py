@@ -39,10 +39,13 @@ VALIDATION_BATCH = 24
 
 
 def train(config: SftConfig, out: Path, resume: bool) -> None:
-    """Train, export and evaluate. Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint."""
+    """Render where needed, train, export and evaluate. Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint."""
     torch.set_num_threads(config.threads)
     out.mkdir(parents=True, exist_ok=True)
-    album = Album.open(Path(config.clips))
+    clips = Path(config.clips)
+    if not clips.exists():
+        Album.render(clips, config.render)
+    album = Album.open(clips)
     processor = new_processor(config, album.size)
     learner, batches = new_learner(config, album, processor)
     trainer = Trainer(learner, config, out, identity(config, album))
@@ -85,8 +88,8 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
     """Fresh weights, the patch embedding whitened on training pictures, and the batches that fit them."""
     model: Any = new_model(config.model, processor.tokenizer, config.seed)
     batches = Batches(album, processor, model, config.seed)
-    whiten(model, _some_patches(album, config.seed))
     torch.manual_seed(config.seed)
+    whiten(model, _some_patches(album, config.seed))
     learner = Learner(
         model,
         numbers_of(processor.tokenizer, COORDINATES),

@@ -55,7 +55,7 @@ class Trainer:
             self.learner.load_state_dict(state["learner"])
             optimizer.load_state_dict(state["optimizer"])
             pace, best = Pace(course.stage, state["step"], state["spent_s"]), state["best"]
-        saved = time.monotonic()
+        kept, saved = state["step"] if state else -1, time.monotonic()
         while pace.share < 1:
             values = self._step(course, pace, optimizer)
             pace.step += 1
@@ -65,8 +65,8 @@ class Trainer:
                 )
             if time.monotonic() - saved > self.config.checkpoint_minutes * 60:
                 best = self._keep(course, pace, optimizer, best)
-                saved = time.monotonic()
-        if state is None or pace.step > state["step"]:
+                kept, saved = pace.step, time.monotonic()
+        if pace.step != kept:
             self._keep(course, pace, optimizer, best)
 
     def _step(self, course: Course, pace: Pace, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -92,7 +92,11 @@ class Trainer:
             weights = {"identity": self.identity, "step": pace.step, "learner": self.learner.state_dict()}
             checkpoint.save(self.best_of(course.name), weights)
         self.journal.write(
-            stage=course.name, step=pace.step, seconds=pace.spent_s, best=best, **{f"val_{k}": v for k, v in figures.items()}
+            stage=course.name,
+            step=pace.step,
+            seconds=pace.spent_s,
+            best=best,
+            **{f"val_{k}": v for k, v in figures.items()},
         )
         state = {
             "identity": self.identity,

@@ -35,10 +35,10 @@ def _validate(learner: Learner, batches: Batches, rows: int) -> dict[str, float]
         logits, boxes, _ = learner.seen(merged + sum(deep))
         there = batch.truth.object > 0
         overlap = overlaps(boxes[there], batch.truth.box[there])[0].mean()
-        told = ((logits[..., 1][there] > 0) == (batch.truth.actor[there] > 0)).float().mean()
-        figures.append({"loss": float(loss), "box": float(overlap), "actor": float(told)})
+        told = batch.truth.told > 0
+        right = ((logits[..., 1][told] > 0) == (batch.truth.actor[told] > 0)).float().mean()
+        figures.append({"loss": float(loss), "box": float(overlap), "actor": float(right)})
     if not figures:
         return {"score": 0.0}
     means = mean_of(figures)
     return {**means, "score": -means["loss"]}
-

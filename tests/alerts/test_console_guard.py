@@ -56,16 +56,24 @@ def test_no_websocket_is_accepted() -> None:
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
+def status(guard: Guard, *hosts: str) -> int:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(guard({**HTTP, "headers": [(b"host", host.encode()) for host in hosts]}, silence, send))
+    return int(sent[0]["status"])
+
+
+def test_one_host_header_no_more_no_less() -> None:
+    """The server in front refuses two of them as well; another one might not."""
+    assert status(Guard(short)) == 421
+    assert status(Guard(short), "localhost") == 200
+    assert status(Guard(short), "localhost", "evil.example") == 421
+
+
 def test_an_own_name_and_any_address_are_served_only_where_wanted() -> None:
-    def status(guard: Guard, host: str) -> int:
-        sent: list[Message] = []
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        asyncio.run(guard({**HTTP, "headers": [(b"host", host.encode())]}, silence, send))
-        return int(sent[0]["status"])
-
     closed, opened = Guard(short), Guard(short, hosts=["Witness.Example"], any_address=True)
     for host, shut, wide in (
         ("localhost", 200, 200),
@@ -93,7 +101,7 @@ def test_slots_refuse_what_does_not_fit_and_are_given_back() -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        running = [asyncio.create_task(slots.hold(waiting)(HTTP, silence, send)) for _ in range(2)]  # type: ignore[arg-type]
+        running = [asyncio.ensure_future(slots.hold(waiting)(HTTP, silence, send)) for _ in range(2)]
         await asyncio.sleep(0.01)
         await slots.hold(waiting)(HTTP, silence, send)
         assert statuses == [503] and slots.refused == 1 and started == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -105,4 +105,27 @@ def test_an_altered_picture_is_withheld(browser: Browser, own_site: Site) -> Non
     page.locator("#withheld").wait_for()
     assert "does not match its recorded hash" in page.locator("#withheld").inner_text()
     assert page.locator("#picture img").count() == 0 and page.locator("#overlay .box").count() == 0
+    assert page.locator("#thumbs .absent").all_inner_texts() == ["not shown"] * page.locator("#thumbs .numbers").count()
+    assert page.locator("#thumbs .box").count() == 0 and page.locator("#crop").is_hidden()
+    page.keyboard.press("j")
+    ready(page)
+    assert page.locator("#withheld").is_hidden()
     context.close()
+
+
+def test_no_picture_stands_under_another_alerts_headline(view: Page, desk: Site) -> None:
+    """While the next picture is on its way there is none, rather than the last one."""
+    ready(view)
+    held: list[Any] = []
+    target = desk.store.alerts()[2]
+    view.route(f"**/{target.alert_id}/frames/*", held.append)
+    view.reload()
+    ready(view)
+    view.locator(f'#cards [data-id="{target.alert_id}"] button').click()
+    assert view.locator("#headline").inner_text() == target.headline
+    assert view.locator("#picture img").count() == 0 and view.locator("#overlay .box").count() == 0
+    for route in held:
+        route.continue_()
+    view.unroute(f"**/{target.alert_id}/frames/*")
+    ready(view)
+    assert target.alert_id in (view.locator("#picture img").get_attribute("src") or "")

@@ -39,7 +39,7 @@ class ScriptedScorer:
         rows = [self._hot(frame.camera_id, (frame.stamp.utc_ns - self.zero_ns) / 1e9) for frame in frames]
         return np.array([[0.9 if hot else 0.1] * len(self.thresholds) for hot in rows], np.float32)
 
-    def background_jpeg(self, camera_id: str) -> bytes:
+    def background_jpeg(self, camera_id: str, before_utc_ns: int | None = None) -> bytes:
         return b""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -36,6 +37,13 @@ def read(picture: NDArray[np.uint8]) -> int:
     return number
 
 
+def play(mp4: bytes) -> list[tuple[float, int]]:
+    """Seconds and number of every picture that a player shows."""
+    with av.open(io.BytesIO(mp4), "r") as container:
+        frames = [(frame.time, frame.to_rgb().to_ndarray()) for frame in container.decode(video=0)]
+    return [(time_s or 0.0, read(picture.astype(np.uint8))) for time_s, picture in frames]
+
+
 def read_jpeg(data: bytes) -> int:
     from PIL import Image
 
@@ -46,6 +54,16 @@ def encoded(
     codec: str, count: int, gop: int = 25, size: tuple[int, int] = (384, 216), b_frames: int = 0, aspect: str = "1"
 ) -> list[Packet]:
     """Pictures 0 … count-1 at 25 frames/s in decode order, times in 90 kHz ticks, as RTP would bring them."""
+    return [
+        Packet(data, pts * 3600, dts * 3600, 3600, key)
+        for data, pts, dts, key in _encoded(codec, count, gop, size, b_frames, aspect)
+    ]
+
+
+@cache
+def _encoded(
+    codec: str, count: int, gop: int, size: tuple[int, int], b_frames: int, aspect: str
+) -> tuple[tuple[bytes, int, int, bool], ...]:
     context = av.CodecContext.create(ENCODERS[codec], "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height = size
@@ -66,4 +84,4 @@ def encoded(
         frame.pts, frame.time_base = number, context.time_base
         packets += context.encode(frame)
     packets += context.encode(None)
-    return [Packet(bytes(p), p.pts * 3600, p.dts * 3600, 3600, p.is_keyframe) for p in packets]  # type: ignore[operator]
+    return tuple((bytes(p), p.pts or 0, p.dts or 0, p.is_keyframe) for p in packets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from detector.rule import Rule
 from detector.window import Span, Window
 from ingest.clock import Stamp
 from ingest.frame import Cut, FineFrame
+
+# Before torch is loaded: on busy cores its threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
            "<|video_pad|>"]  # fmt: skip
@@ -67,27 +71,29 @@ def save_tiny(folder: Path, family: str = "qwen3_vl") -> Path:
 
     torch.manual_seed(0)
     words = tokenizer()
-    text = {
+    made: Any = transformers
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [6, 5, 5]}
+    text: dict[str, Any] = {
         "vocab_size": len(words), "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 4096,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [6, 5, 5]},
+        "rope_parameters": rope,
     }  # fmt: skip
     if family == "qwen3_vl":
-        text |= {"head_dim": 32}
-        text["rope_parameters"] |= {"mrope_interleaved": True}
-        vision = {
+        text["head_dim"] = 32
+        rope["mrope_interleaved"] = True
+        vision: dict[str, Any] = {
             "depth": 3, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 16,
             "out_hidden_size": 64, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2],
         }  # fmt: skip
-        config: Any = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_ids(words))
-        model: Any = transformers.Qwen3VLForConditionalGeneration(config)
+        config = made.Qwen3VLConfig(text_config=text, vision_config=vision, **_ids(words))
+        model = made.Qwen3VLForConditionalGeneration(config)
     else:
         vision = {
             "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 14,
             "out_hidden_size": 64, "fullatt_block_indexes": [1], "window_size": 56,
         }  # fmt: skip
-        config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_ids(words))
-        model = transformers.Qwen2_5_VLForConditionalGeneration(config)
+        config = made.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_ids(words))
+        model = made.Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config.eos_token_id = [words.convert_tokens_to_ids("<|im_end|>")]
     # The released files sample; an audit must not.
     model.generation_config.do_sample, model.generation_config.temperature = True, 0.7

@@ -22,7 +22,8 @@ Make = Callable[..., Window]
 
 
 def config(folder: Path, **more: object) -> ReasonerConfig:
-    return ReasonerConfig(model=str(folder), max_new_tokens=24, device="cpu", **more)  # type: ignore[arg-type]
+    small = {"min_frame_pixels": 16_384, "max_frame_pixels": 32_768, **more}
+    return ReasonerConfig(model=str(folder), max_new_tokens=24, device="cpu", threads=1, **small)  # type: ignore[arg-type]
 
 
 def test_a_released_checkpoint_reasons_over_a_real_window(tiny: Path, crossing: Make, rule: Rule) -> None:
@@ -31,7 +32,7 @@ def test_a_released_checkpoint_reasons_over_a_real_window(tiny: Path, crossing: 
     assert reasoner.supports(rule) is None
     first = reasoner.reason(crossing(), rule, {}, "Gate 1")
     assert first.model.weights_sha256 == open_folder(tiny).weights_sha256()
-    assert first.model.tokens_in > 12 * 64
+    assert first.model.tokens_in > 12 * 16
     assert first.model.tokens_out == 24
     assert first.output
     assert set(first.confidence.components) == {

@@ -50,11 +50,8 @@ function render(node, alert) {
   const face = h("span", { class: "face" });
   face.style.aspectRatio = String(evidence.aspect(alert));
   if (piece) {
-    const overlay = h("div", { class: "overlay" });
     const same = evidence.pieces(alert).filter((other) => other.index === piece.index);
-    evidence.draw(overlay, same, { labels: false });
-    const src = evidence.frameUrl(alert, piece.index);
-    face.append(h("img", { src, alt: "", loading: "lazy", decoding: "async", draggable: "false" }), overlay);
+    face.append(...evidence.small(alert, piece.index, same, { alt: "", lazy: true }));
   }
   const time = h("time", { datetime: alert.time.onset }, clockTime(alert.time.onset, alert.site.tz));
   const since = h("span", { class: "age", "data-since": alert.time.onset }, age(alert.time.onset));

@@ -54,6 +54,19 @@ export function describe(piece, count, time) {
   return `${time}, ${where}, evidence ${piece.number} of ${count}${said}`;
 }
 
+/** A small picture with its boxes; both give way to words when the server withholds the picture. */
+export function small(alert, index, shown, { alt, lazy = false }) {
+  const loading = lazy ? "lazy" : null;
+  const img = h("img", { src: frameUrl(alert, index), alt, loading, decoding: "async", draggable: "false" });
+  const overlay = h("div", { class: "overlay" });
+  draw(overlay, shown, { labels: false });
+  img.addEventListener("error", () => {
+    overlay.remove();
+    img.replaceWith(h("span", { class: "absent" }, "not shown"));
+  });
+  return [img, overlay];
+}
+
 /** Draws the boxes of pieces over a picture; they are percentages of it, so they stay aligned at any size. */
 export function draw(overlay, shown, { current = null, labels = true } = {}) {
   const boxes = shown.flatMap((piece) => piece.boxes.map((box) => outline(box, piece, current, labels)));

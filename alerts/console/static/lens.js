@@ -10,11 +10,8 @@ export function show(alert, piece) {
   figure.hidden = !piece.boxes.length;
   if (figure.hidden) return;
   const [x, y, width, height] = around(piece.boxes[0], evidence.aspect(alert));
-  const img = h("img", { src: evidence.frameUrl(alert, piece.index), decoding: "async", draggable: "false" });
-  img.alt = `Close look at ${piece.label || "the box"}, evidence ${piece.number}`;
-  const overlay = h("div", { class: "overlay" });
-  evidence.draw(overlay, [piece], { labels: false });
-  const sheet = h("div", { class: "sheet" }, img, overlay);
+  const alt = `Close look at ${piece.label || "the box"}, evidence ${piece.number}`;
+  const sheet = h("div", { class: "sheet" }, ...evidence.small(alert, piece.index, [piece], { alt }));
   sheet.style.width = `${100 / width}%`;
   sheet.style.height = `${100 / height}%`;
   sheet.style.left = `${(-100 * x) / width}%`;

@@ -62,20 +62,19 @@ export async function show(next, number) {
   const shown = evidence.pieces(next);
   alert = next;
   current = number;
+  const mine = ++turn;
   if (another) {
     stopClip();
-    byId("thumbs").replaceChildren();
+    blank(""); // never the last alert's picture under this one's headline; a picture loaded before is back at once
   }
   showStrip(shown);
   const piece = shown[number - 1];
-  if (!piece) return blank();
-  const mine = ++turn;
+  if (!piece) return blank("No picture is bound to this alert.");
   const { img, ready } = picture(evidence.frameUrl(next, piece.index));
   try {
     await ready;
   } catch {
-    if (mine === turn) await withhold(img.src);
-    return;
+    return mine === turn ? withhold(img.src) : undefined;
   }
   if (mine !== turn || playing) return;
   byId("withheld").hidden = true;
@@ -96,11 +95,11 @@ function drawFrame(shown, piece) {
   say(byId("caption"), `${fineTime(piece.time, alert.site.tz)}  ·  frame ${piece.index}`);
 }
 
-function blank() {
+function blank(words) {
   byId("picture").replaceChildren();
   byId("overlay").replaceChildren();
-  byId("crop").hidden = true;
-  say(byId("caption"), "No picture is bound to this alert.");
+  byId("crop").hidden = byId("withheld").hidden = true;
+  say(byId("caption"), words);
 }
 
 function fit(ratio) {
@@ -109,11 +108,11 @@ function fit(ratio) {
 
 /** The server says why: a file that no longer has its hash is not evidence. */
 async function withhold(url) {
+  const mine = turn;
   const answer = await fetch(url).catch(() => null);
-  byId("picture").replaceChildren();
-  byId("overlay").replaceChildren();
-  byId("crop").hidden = true;
   const why = answer === null ? "the console does not answer" : (await answer.text()).trim().slice(0, 200);
+  if (mine !== turn) return;
+  blank("");
   byId("withheld").replaceChildren(h("b", {}, "Not shown"), answer?.ok ? "this browser cannot display it" : why);
   byId("withheld").hidden = false;
 }

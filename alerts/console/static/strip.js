@@ -25,12 +25,9 @@ export function show(alert, shown, current, acts) {
 
 function thumb(alert, group, count, pick) {
   const zone = alert.site.tz;
-  const img = h("img", { src: evidence.frameUrl(alert, group.index), decoding: "async", draggable: "false" });
-  img.alt = group.pieces.map((piece) => evidence.describe(piece, count, fineTime(group.time, zone))).join("; ");
-  const overlay = h("div", { class: "overlay" });
-  evidence.draw(overlay, group.pieces, { labels: false });
+  const alt = group.pieces.map((piece) => evidence.describe(piece, count, fineTime(group.time, zone))).join("; ");
   const numbers = h("span", { class: "numbers" }, ...group.pieces.map((p) => h("b", {}, String(p.number))));
-  const face = h("span", { class: "face" }, img, overlay, numbers);
+  const face = h("span", { class: "face" }, ...evidence.small(alert, group.index, group.pieces, { alt }), numbers);
   face.style.aspectRatio = String(evidence.aspect(alert));
   const button = h("button", { type: "button", "data-shows": group.pieces.map((p) => p.number).join(" ") }, face);
   button.append(h("span", { class: "stamp" }, fineTime(group.time, zone)));

@@ -1,0 +1,112 @@
+"""New, merged or rejected: tables over time, state and decision."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from msgspec.structs import replace
+
+from alerts.alert import Alert
+from alerts.birth import PRIORITY
+from alerts.cloudevent import headers
+from alerts.instant import utc_ns, utc_text
+from alerts.policy import Merged, New, Outcome, Rejected, decide, last_supported_ns
+from detector.rule import Severity
+from tests.alerts import sample
+
+
+def judged(offset_s: float, latest: Alert | None, cooldown_s: float = 60.0, **verdict: Any) -> Outcome:
+    window = sample.window(offset_s)
+    rule = replace(sample.RULE, cooldown_s=cooldown_s)
+    return decide(sample.verdict(window, **verdict), window, rule, sample.CAMERA, sample.ORIGIN, latest, 0)
+
+
+FIRST = sample.alert(sample.window())
+LAST_S = (last_supported_ns(FIRST) - sample.START_NS) / 1e9  # 2.0: the peak; a window's onset is 1 s after its start
+
+TIMES = [
+    # offset of the second window's start, cool-down, outcome
+    (0.5, 60.0, Merged),
+    (5.0, 60.0, Merged),
+    (LAST_S + 60.0 - 1.0, 60.0, Merged),
+    (LAST_S + 60.0 - 1.0 + 0.1, 60.0, New),
+    (500.0, 60.0, New),
+    (500.0, 600.0, Merged),
+    (0.5, 0.0, Merged),
+    (LAST_S, 0.0, New),
+    (-30.0, 60.0, Merged),
+    (-120.0, 60.0, New),
+]
+
+
+@pytest.mark.parametrize(("offset_s", "cooldown_s", "outcome"), TIMES)
+def test_cool_down_counts_from_the_last_supported_moment(offset_s: float, cooldown_s: float, outcome: type) -> None:
+    assert type(judged(offset_s, FIRST, cooldown_s)) is outcome
+
+
+def test_a_lasting_event_is_one_alert_however_long_it_lasts() -> None:
+    alert = FIRST
+    for number, offset_s in enumerate(range(50, 2000, 50), start=2):
+        outcome = judged(float(offset_s), alert)
+        assert isinstance(outcome, Merged)
+        alert = outcome.alert
+        assert (alert.alert_id, alert.revision, alert.occurrences) == (FIRST.alert_id, number, number)
+        assert alert.time.end == utc_text(sample.START_NS + (offset_s + 2) * 10**9)
+
+
+def test_a_merged_revision_keeps_evidence_and_moves_no_time_backwards() -> None:
+    outcome = judged(20.0, FIRST)
+    assert isinstance(outcome, Merged)
+    early = judged(-20.0, outcome.alert)
+    assert isinstance(early, Merged)
+    assert early.alert.time.end == outcome.alert.time.end
+    assert early.alert.time.window[0] < outcome.alert.time.window[0]
+    assert (early.alert.evidence, early.alert.media) == (FIRST.evidence, FIRST.media)
+    assert utc_ns(early.alert.time.onset) == utc_ns(FIRST.time.onset)
+
+
+def test_no_latest_alert_is_a_new_alert() -> None:
+    assert isinstance(judged(0.0, None), New)
+
+
+@pytest.mark.parametrize("state", ["closed", "retracted"])
+def test_an_alert_that_is_over_takes_nothing_more(state: Any) -> None:
+    assert isinstance(judged(5.0, replace(FIRST, state=state)), New)
+
+
+def test_rejected_by_the_reasoner() -> None:
+    outcome = judged(0.0, FIRST, decision="rejected", p=0.1)
+    assert outcome == Rejected(reason="answer_no")
+
+
+def test_no_evidence_is_rejected_with_its_reason() -> None:
+    window = sample.window()
+    verdict = replace(sample.verdict(window), evidence=())
+    outcome = decide(verdict, window, sample.RULE, sample.CAMERA, sample.ORIGIN, None, 0)
+    assert outcome == Rejected(reason="no_evidence")
+
+
+@pytest.mark.parametrize(
+    ("severity", "priority", "number"), [("critical", 1, 21), ("high", 2, 17), ("low", 3, 13), ("info", 4, 9)]
+)
+def test_severity_becomes_priority(severity: Severity, priority: int, number: int) -> None:
+    alert = sample.alert(sample.window(), replace(sample.RULE, severity=severity))
+    assert alert.priority == priority
+    assert dict(headers(alert, 0))["ce_severitynumber"] == str(number)
+
+
+def test_every_severity_has_a_priority() -> None:
+    assert set(PRIORITY) == set(get_args(Severity))
+
+
+def test_headers_tell_new_from_updated() -> None:
+    merged = judged(5.0, FIRST)
+    assert isinstance(merged, Merged)
+    first, second = dict(headers(FIRST, 0)), dict(headers(merged.alert, 0))
+    assert first["ce_type"].endswith(".alert.opened.v1")
+    assert second["ce_type"].endswith(".alert.updated.v1")
+    assert first["ce_id"] != second["ce_id"]
+    assert first["ce_sequence"] < second["ce_sequence"]
+    assert dict(headers(FIRST, 99))["ce_id"] == first["ce_id"]
+    assert first["ce_subject"] == f"camera/gate-1/alert/{FIRST.alert_id}"
