@@ -165,6 +165,15 @@ def revisions(db: sqlite3.Connection, alert_id: str) -> list[bytes]:
     return [row[0] for row in rows]
 
 
+def window_record(db: sqlite3.Connection, alert_id: str) -> bytes:
+    """The window that raised an alert, without its pictures; UnknownRecord."""
+    row = db.execute("SELECT window FROM alert WHERE alert_id = ?", (alert_id,)).fetchone()
+    if row is None:
+        raise UnknownRecord(f"no alert {alert_id} in the store")
+    record: bytes = row[0]
+    return record
+
+
 def manifest(db: sqlite3.Connection, alert_id: str) -> list[StoredFile]:
     rows = db.execute(
         "SELECT name, sha256, bytes, width, height, utc_ns, pts FROM evidence_file WHERE alert_id = ? ORDER BY name",

@@ -25,7 +25,7 @@ from alerts.alert import Alert, decode
 from alerts.cloudevent import Event
 from alerts.config import StoreConfig
 from alerts.data_folder import WriterLock, sync_folder
-from alerts.errors import EvidenceLost, StoreUnusable, UnknownRecord
+from alerts.errors import EvidenceLost, StoreUnusable
 from alerts.evidence_files import EvidenceFiles, StoredFile
 from alerts.evidence_names import CLIP, EVIDENCE, frame_name
 from alerts.outbox import OutboxCounts, OutboxRow
@@ -208,8 +208,7 @@ class Store:
 
     def being_written(self) -> set[str]:
         """Names of evidence folders that belong to no alert yet, or were left by a crash since the last start."""
-        intents = self._tx.read(ledger.intents)
-        return {*intents, *(f".partial-{alert_id}" for alert_id in intents)}
+        return {prefix + alert_id for alert_id in self._tx.read(ledger.intents) for prefix in ("", ".partial-")}
 
     def evidence_folder(self, alert_id: str) -> Path:
         return self._evidence.folder / alert_id
@@ -223,11 +222,8 @@ class Store:
 
     def window(self, alert_id: str) -> Window:
         """The window that raised an alert, with its stored pictures. UnknownRecord; EvidenceLost: a file is missing."""
-        find = "SELECT window FROM alert WHERE alert_id = ?"
-        row = self._tx.read(lambda db: db.execute(find, (alert_id,)).fetchone())
-        if row is None:
-            raise UnknownRecord(f"no alert {alert_id} in {self.data}")
-        return self._evidence.window(alert_id, msgspec.msgpack.decode(row[0], type=Window))
+        record = self._tx.read(lambda db: ledger.window_record(db, alert_id))
+        return self._evidence.window(alert_id, msgspec.msgpack.decode(record, type=Window))
 
     # Outbox
 
@@ -244,8 +240,6 @@ class Store:
 
     def outbox_counts(self) -> OutboxCounts:
         return self._tx.read(outbox.counts)
-
-    # Inside
 
     def _unfinished(self, *, spooled: bool, before_run: int | None = None) -> list[str]:
         return self._tx.read(lambda db: ledger.unfinished(db, spooled=spooled, before_run=before_run))

@@ -54,7 +54,7 @@ class Fetch:
         start, end = min(span.start_utc_ns for span in group), max(span.end_utc_ns for span in group)
         wait_s = max(0.0, (end - time.time_ns()) / 1e9) + CUT_GRACE_S
         cut = self._cameras[first.camera_id].cut(start, end, wait_s)
-        background = self._background(first.camera_id)
+        background = self._background(first.camera_id, start)
         for span in group:
             self._store.put_window(Window(span=span, cut=part_of(cut, span), background=background))
         return [Ticket(span, self._rules[span.rule_id].severity, time.monotonic()) for span in group]

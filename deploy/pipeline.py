@@ -43,6 +43,8 @@ SPANS_PER_CAMERA = 8
 JUDGEMENTS = 4
 TICK_S = 0.5
 STOP_CAMERA_S = 3.0
+LAST_WORDS_S = 3.0
+"""A stage that is in the middle of a record when the drain is over may finish it for so long, without effect."""
 
 
 class Pipeline:
@@ -186,6 +188,7 @@ class Pipeline:
         for window_id in self.ledger.open():
             self._end_as_shed(window_id, "stopped")
         self._stop_cameras()
+        self.runner.wait(LAST_WORDS_S)
         return self.ledger.windows()
 
     def _stop_cameras(self) -> None:

@@ -117,6 +117,14 @@ class Runner:
             left += self._leave(link, [item for inbox in link.inboxes for item in inbox.clear()])
         return left
 
+    def wait(self, timeout_s: float) -> bool:
+        """After `stop`: whether every worker has ended within the time."""
+        until = time.monotonic() + timeout_s
+        threads = [thread for threads in self._threads.values() for thread in threads]
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
     def _work(self, index: int, inbox: Inbox[Any]) -> None:
         link = self.links[index]
         while batch := inbox.take(link.max_batch, link.max_wait_s):

@@ -107,8 +107,9 @@ def _category(category: str, logits: NDArray[np.float32], seen: Seen, recall: fl
             phases = np.array([film.phase(event, t) for t in seen.t_s])
             held[inside & (phases == 1)] = 1
             held[inside & (phases == -1) & (held != 1)] = -1
-            chances.append(inside & (seen.t_s >= event.evident_s) & (seen.t_s <= event.evident_s + EVIDENT_S))
-    chances = [chance for chance in chances if chance.any()]
+            chance = inside & (seen.t_s >= event.evident_s) & (seen.t_s <= event.evident_s + EVIDENT_S)
+            if any(film.shown(scene, event, t_s) for t_s in seen.t_s[chance].tolist()):
+                chances.append(chance)
     judged = held != -1
     wordings = logits.shape[1]
     features = np.column_stack(

@@ -75,7 +75,7 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     dim: Count = 96
     """Length of the shared embedding."""
     vocabulary: Annotated[int, Meta(ge=300)] = 900
-    steps: Count = 3000
+    steps: Count = 1800
     batch: Count = 16
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05

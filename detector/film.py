@@ -76,6 +76,18 @@ def phase(event: EventTruth, t_s: float) -> int:
     return 1 if event.evident_s <= t_s <= min(event.end_s, event.evident_s + LASTING_S) else -1
 
 
+def subject(scene: Scene, event: EventTruth) -> frozenset[int]:
+    """What an event is about: the thing where there is one (the bag, not its owner), else its people."""
+    things = frozenset(event.actors) - {person.id for person in scene.stage.people}
+    return things or frozenset(event.actors)
+
+
+def shown(scene: Scene, event: EventTruth, t_s: float) -> bool:
+    """Whether a frame shows enough of what the event is about: a pillar may hide all of it."""
+    about = subject(scene, event)
+    return any(each.id in about and each.visible >= SEEN for each in scene.truth(t_s))
+
+
 def cover(box: tuple[float, float, float, float], grid: tuple[int, int]) -> NDArray[np.int8]:
     """int8 (columns * rows,): 1 where a 0..1 box fills much of a token's cell (its best cell always), -1 where it only
     touches it, 0 elsewhere."""
@@ -100,21 +112,17 @@ def _where(objects: Sequence[ObjectTruth], grid: tuple[int, int]) -> NDArray[np.
 
 
 def states(scene: Scene, t_s: float, grid: tuple[int, int]) -> dict[str, tuple[int, NDArray[np.int8]]]:
-    """State name to (1 holds, -1 not to be judged; what does not hold is left out) and its mask over tokens.
-
-    The place of an event is the thing it is about where there is one (the bag), else its people.
-    """
+    """State name to (1 holds, -1 not to be judged; what does not hold is left out) and its mask over tokens."""
     objects = [each for each in scene.truth(t_s) if each.visible >= SEEN]
     out: dict[str, tuple[int, NDArray[np.int8]]] = {}
     for event in (*scene.events, *scene.lookalikes):
         held = phase(event, t_s)
         if held == 0:
             continue
-        actors = [each for each in objects if each.id in event.actors]
-        things = [each for each in actors if each.label != "person"]
-        held = held if actors else -1
+        about = subject(scene, event)
+        actors = [each for each in objects if each.id in about]
         if out.get(event.label, (-1, None))[0] == -1:
-            out[event.label] = (held, _where(things or actors, grid))
+            out[event.label] = (held if actors else -1, _where(actors, grid))
     for label in {each.label for each in objects}:
         out[label] = (1, _where([each for each in objects if each.label == label], grid))
     if not scene.truth(t_s):

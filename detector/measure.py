@@ -25,6 +25,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """One category over all scenes."""
 
     events: int
+    """Those of which a frame shows anything in the first two seconds in which they can be told."""
+    hidden: int
+    """Those of which none does: no camera at this place could tell them in time."""
     found: int
     """With a frame over the threshold in the first two seconds in which the event can be seen."""
     windowed: int
@@ -65,7 +68,7 @@ def measure(
     interval_s: float = 1.0,
 ) -> Measured:
     """One camera per scene, one rule per category; `scorer` must have been loaded with `rules` and be fresh."""
-    tally = {rule.category: [0, 0, 0, 0] for rule in rules}
+    tally = {rule.category: [0, 0, 0, 0, 0] for rule in rules}
     quiet_s, quiet_windows, windows = 0.0, 0, 0
     for seed in seeds:
         camera_id = f"scene-{seed}"
@@ -78,6 +81,10 @@ def measure(
             starts = [_seconds(span.first_hot_utc_ns) for span in spans if span.rule_id == rule.id]
             for event in mine:
                 if event.evident_s > scene.duration_s - EVIDENT_S:
+                    continue
+                times = [t for t in film.key_times(seed, scene_s, interval_s) if 0 <= t - event.evident_s <= EVIDENT_S]
+                if not any(film.shown(scene, event, t) for t in times):
+                    row[4] += 1
                     continue
                 row[0] += 1
                 row[1] += any(event.evident_s <= t <= event.evident_s + EVIDENT_S for t in hot[rule.id])
@@ -92,7 +99,7 @@ def measure(
         quiet_windows=quiet_windows,
         windows=windows,
         categories={
-            category: Found(events=row[0], found=row[1], windowed=row[2], false_windows=row[3])
+            category: Found(events=row[0], hidden=row[4], found=row[1], windowed=row[2], false_windows=row[3])
             for category, row in tally.items()
         },
     )

@@ -1,6 +1,7 @@
 """The process of one camera: `python -m ingest.camera FD`, started by the supervisor and by nothing else.
 
-Threads: the main one hears the parent; `watch` reads the camera; `cutter` makes cuts; `sender` speaks to the parent.
+Threads: the main one hears the parent; `watch` reads the camera; `follower` looks into long GOPs; `cutter` makes cuts;
+`sender` speaks to the parent.
 Everything it needs to know, the URL with its credentials too, comes over the inherited socket FD.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -23,6 +24,8 @@ FINE_LONGEST_PX = 1280
 JPEG_QUALITY = 90
 HD_HEIGHT_PX = 720
 """Untagged pictures of this height and above are taken as BT.709, below as BT.601, as players do."""
+NEAR_NS = 60_000_000
+"""A frame this near to a wanted instant, or nearer than it lasts, may be the nearest one."""
 _UNSPECIFIED_COLORSPACE = 2
 
 
@@ -53,8 +56,9 @@ def fitted(size: tuple[int, int], bound: tuple[int, int]) -> tuple[int, int]:
 class Decoder:
     """One codec context on one thread. Raises SourceUndecodable for what the codec refuses; usable again afterwards."""
 
-    def __init__(self, codec: str, extradata: bytes | None, max_pixels: int) -> None:
-        self._codec, self._extradata, self._max_pixels = codec, extradata, max_pixels
+    def __init__(self, codec: str, extradata: bytes | None, max_pixels: int, *, sparse: bool = False) -> None:
+        """`sparse`: pictures that no other one leans on are left out, which is cheaper where there are B-frames."""
+        self._codec, self._extradata, self._max_pixels, self._sparse = codec, extradata, max_pixels, sparse
         self._context = self._create()
 
     def _create(self) -> VideoCodecContext:
@@ -63,6 +67,8 @@ class Decoder:
         context.thread_type = "NONE"  # threads cost latency and memory, and one core is ours
         context.thread_count = 1
         context.options = {"max_pixels": str(self._max_pixels)}
+        if self._sparse:
+            context.skip_frame = "NONREF"
         if self._extradata:
             context.extradata = self._extradata
         return context
@@ -80,6 +86,10 @@ class Decoder:
         except (av.error.FFmpegError, MemoryError) as error:
             self._context = self._create()
             raise SourceUndecodable(f"{self._codec} decoder: {type(error).__name__}") from None
+
+    def skip_leaves(self, skip: bool) -> None:
+        """Whether from the next packet on pictures are left out that no other one leans on."""
+        self._context.skip_frame = "NONREF" if skip else "DEFAULT"
 
     def single(self, packet: Packet) -> VideoFrame | None:
         """The picture of one key frame, without its neighbours. The decoder forgets what it saw before and after."""
@@ -139,8 +149,9 @@ def grid(start_utc_ns: int, end_utc_ns: int, step_s: float) -> list[int]:
 def fine_frames(decoder: Decoder, run: Run, wanted_utc_ns: list[int]) -> Fine:
     """For each wanted instant the decoded frame nearest to it, at most half a step away; no frame twice.
 
-    Every frame between the key frame and the end is decoded, for each leans on the one before; only the chosen ones are
-    converted. A frame of another size than the first ends the run's use: its boxes would mean something else.
+    Between the key frame and the end every frame is decoded that others lean on, and every one near a wanted instant;
+    only the chosen ones are converted. A frame of another size than the first ends the run's use: its boxes would mean
+    something else.
     """
     fine = Fine()
     timeline = run.timeline
@@ -149,7 +160,7 @@ def fine_frames(decoder: Decoder, run: Run, wanted_utc_ns: list[int]) -> Fine:
     want = next(wanted, None)
     best: VideoFrame | None = None
     best_away = reach_ns + 1
-    for frame in _displayed_frames(decoder, run, fine):
+    for frame in _displayed_frames(decoder, run, wanted_utc_ns, fine):
         size = decoder.displayed(frame)
         if fine.source_size == (0, 0):
             fine.source_size = size
@@ -172,11 +183,13 @@ def fine_frames(decoder: Decoder, run: Run, wanted_utc_ns: list[int]) -> Fine:
     return fine
 
 
-def _displayed_frames(decoder: Decoder, run: Run, fine: Fine) -> Iterator[VideoFrame]:
+def _displayed_frames(decoder: Decoder, run: Run, wanted_utc_ns: list[int], fine: Fine) -> Iterator[VideoFrame]:
     """Frames in display order, without those before the key frame that would lean on what is not held."""
     first = run.packets[0].pts
     last = first - 1
     for packet in (*run.packets, None):
+        if packet is not None:
+            decoder.skip_leaves(not _near(run, packet, wanted_utc_ns))
         try:
             frames = decoder.feed(packet)
         except SourceUndecodable:
@@ -189,6 +202,13 @@ def _displayed_frames(decoder: Decoder, run: Run, fine: Fine) -> Iterator[VideoF
             fine.decoded += 1
             fine.corrupt += frame.is_corrupt
             yield frame
+
+
+def _near(run: Run, packet: Packet, wanted_utc_ns: list[int]) -> bool:
+    utc_ns = run.timeline.utc_ns(packet.pts)
+    margin_ns = max(NEAR_NS, run.timeline.media_ns(packet.duration))
+    index = bisect_left(wanted_utc_ns, utc_ns - margin_ns)
+    return index < len(wanted_utc_ns) and wanted_utc_ns[index] <= utc_ns + margin_ns
 
 
 def _take(fine: Fine, decoder: Decoder, run: Run, frame: VideoFrame) -> None:

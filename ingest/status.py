@@ -29,8 +29,9 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     key_frames: int = 0
     coarse_decoded: int = 0
     dropped: dict[str, int] = {}
-    """By reason: `interval` (key frames closer than wanted), `undecodable`, `corrupt` (given on, but marked),
-    `not_taken` (the parent was slow), `no_key_frame` (packets that nothing could be made of)."""
+    """By reason: `interval` (key frames closer than wanted), `undecodable`, `corrupt` (given on, but marked), `late`
+    (a key frame overtook a picture of a long GOP), `not_taken` (the parent was slow), `no_key_frame` (packets that
+    nothing could be made of)."""
     ring_s: float = 0.0
     ring_bytes: int = 0
     last_frame_utc_ns: int | None = None

@@ -28,8 +28,8 @@ START_S = 8.0
 """For a process to start on a busy machine."""
 LATE_S = 3.0
 """Beyond the process's own timeouts: after that it is not the camera that hangs."""
-CUT_GRACE_S = 15.0
-"""For decoding a cut once its end has been reached."""
+CUT_GRACE_S = 30.0
+"""For decoding a cut once its end has been reached, on a busy machine."""
 
 
 class Camera:

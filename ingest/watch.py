@@ -9,17 +9,20 @@ from collections.abc import Callable
 
 from av.video.frame import VideoFrame
 
-from ingest.clock import CameraClock
+from ingest.clock import CameraClock, Timeline
 from ingest.config import CameraConfig, IngestConfig
 from ingest.decode import Decoder, Picture
 from ingest.demux import Coded, Demuxer, reported_ns
 from ingest.errors import SourceUndecodable
+from ingest.follower import Follower
 from ingest.frame import CoarseFrame
 from ingest.ring import Packet, Ring
 from ingest.wire import Beat
 
 COARSE_LIMIT_S = 5.0
 """Coarse frames are never further apart (but for one picture): in a longer GOP those between are decoded as well."""
+LONG_GOP_LOOK_S = 1.0
+"""How often a camera is looked at whose key frames are further apart than that, where the machine keeps up."""
 NO_PICTURE_S = 10.0
 """Packets without a single picture for this long: the camera is reconnected."""
 MAX_PACKETS_PER_S = 600
@@ -53,11 +56,15 @@ class Watch:
         self._camera, self._ingest, self._demuxer, self._shown = camera, ingest, demuxer, shown
         self._clock = CameraClock(demuxer.time_base, first_epoch)
         self._decoder = Decoder(demuxer.codec, demuxer.extradata, ingest.max_pixels)
-        self._follower: Decoder | None = None
+        self._follower = Follower(
+            lambda: Decoder(demuxer.codec, demuxer.extradata, ingest.max_pixels, sparse=True), self._found
+        )
+        self._emitting = threading.Lock()
         self._on_coarse, self._on_beat = on_coarse, on_beat
         ticks_per_s = demuxer.time_base[1] / demuxer.time_base[0]
         self._coarse_ticks = ingest.coarse_interval_s * ticks_per_s
-        self._limit_ticks = COARSE_LIMIT_S * ticks_per_s
+        self._limit_ticks = self._look_ticks = COARSE_LIMIT_S * ticks_per_s
+        self._long_gop_ticks = max(LONG_GOP_LOOK_S, ingest.coarse_interval_s) * ticks_per_s
         self._last_coarse_pts: int | None = None
         self._picture_size: tuple[int, int] | None = None
         self._wall_minus_steady_ns = time.time_ns() - time.monotonic_ns()
@@ -88,19 +95,17 @@ class Watch:
         self._next_pts = pts + duration
         self._packets += 1
         self._bytes += len(packet.data)
-        before = self._clock.timeline
         arrival_ns = steady_ns + self._wall_minus_steady_ns
+        before = self._clock.timeline
         timeline = self._clock.feed(pts, dts, arrival_ns, reported_ns(coded) if key else None, key)
         if timeline is not before:
-            self._follower = self._last_coarse_pts = None
+            self._last_coarse_pts = None
         with self.lock:
             kept = self.ring.append(packet, timeline, steady_ns / 1e9)
         if key:
             self._key_frame(packet)
-        elif self._follower is not None:
-            self._follow(packet)
-        elif kept and pts - self._last_looked_pts > self._limit_ticks:
-            self._catch_up()
+        elif pts - self._last_looked_pts > self._look_ticks and kept and self._follower.idle:
+            self._look_into_gop(pts, timeline)
         if steady_ns - self._last_beat_ns >= BEAT_NS:
             self._beat(steady_ns)
 
@@ -108,12 +113,10 @@ class Watch:
         self._key_frames += 1
         gop_ticks = packet.pts - self._gop_pts
         self._gop_pts = packet.pts
-        if self._follower is not None and gop_ticks > self._limit_ticks:
-            self._follow(packet)
-            return
-        self._follower = None
+        self._look_ticks = self._limit_ticks if gop_ticks <= self._limit_ticks else self._long_gop_ticks
         last = self._last_coarse_pts
-        if last is not None and self._too_soon(packet.pts) and packet.pts + gop_ticks - last <= self._limit_ticks:
+        next_is_soon = last is not None and packet.pts + gop_ticks - last <= self._limit_ticks
+        if next_is_soon and self._too_soon(packet.pts):
             self._dropped["interval"] += 1
             return
         self._last_looked_pts = packet.pts
@@ -124,57 +127,48 @@ class Watch:
         if frame is None:
             self._dropped["undecodable"] += 1
             return
-        self._emit(packet.pts, self._decoder.picture(frame, self._ingest.coarse_size))
+        if frame.is_corrupt:
+            self._dropped["corrupt"] += 1
+        self._emit(packet.pts, self._decoder.picture(frame, self._ingest.coarse_size), self._clock.timeline, key=True)
 
-    def _catch_up(self) -> None:
-        """The GOP is longer than the limit: decode it so far, and every picture from now on."""
-        self._follower = Decoder(self._demuxer.codec, self._demuxer.extradata, self._ingest.max_pixels)
+    def _look_into_gop(self, pts: int, timeline: Timeline) -> None:
+        self._look_ticks = self._long_gop_ticks
+        self._last_looked_pts = pts
         with self.lock:
-            packets = self.ring.open_gop()
-        for packet in packets[:-1]:
-            self._decode(packet)
-        self._follow(packets[-1])
+            gop = self.ring.open_gop()
+        self._follower.look(gop, timeline)
 
-    def _follow(self, packet: Packet) -> None:
-        frame = self._decode(packet)
-        if frame is None or frame.pts is None or self._too_soon(frame.pts):
-            self._dropped["interval"] += packet.key
-            return
-        assert self._follower is not None
-        self._emit(frame.pts, self._follower.picture(frame, self._ingest.coarse_size))
-
-    def _decode(self, packet: Packet) -> VideoFrame | None:
-        assert self._follower is not None
-        try:
-            frames = self._follower.feed(packet)
-        except SourceUndecodable:
-            self._dropped["undecodable"] += packet.key
-            return None
-        return frames[-1] if frames else None
+    def _found(self, decoder: Decoder, frame: VideoFrame, timeline: Timeline) -> None:
+        """On the follower's thread."""
+        if frame.pts is not None:
+            self._emit(frame.pts, decoder.picture(frame, self._ingest.coarse_size), timeline, key=False)
 
     def _too_soon(self, pts: int) -> bool:
         return self._last_coarse_pts is not None and pts - self._last_coarse_pts < self._coarse_ticks
 
-    def _emit(self, pts: int, picture: Picture) -> None:
-        if self._picture_size is not None and picture.source_size != self._picture_size:
-            timeline = self._clock.renew()  # boxes mean something else from here on
-            with self.lock:
-                self.ring.relabel(timeline)
-        self._picture_size = picture.source_size
-        self._last_coarse_pts = self._last_looked_pts = pts
-        self._last_picture_ns = time.monotonic_ns()
-        timeline = self._clock.timeline
-        frame = CoarseFrame(
-            camera_id=self._camera.id,
-            epoch=timeline.epoch,
-            stamp=timeline.stamp(pts),
-            source_size=picture.source_size,
-            size=picture.size,
-            rgb=picture.rgb,
-        )
-        self._coarse += 1
-        if not self._on_coarse(frame):
-            self._dropped["not_taken"] += 1
+    def _emit(self, pts: int, picture: Picture, timeline: Timeline, key: bool) -> None:
+        with self._emitting:
+            if not key and (timeline is not self._clock.timeline or pts <= (self._last_coarse_pts or 0)):
+                self._dropped["late"] += 1
+                return
+            if key and self._picture_size not in (None, picture.source_size):
+                timeline = self._clock.renew()  # boxes mean something else from here on
+                with self.lock:
+                    self.ring.relabel(timeline)
+            self._picture_size = picture.source_size
+            self._last_coarse_pts = self._last_looked_pts = pts
+            self._last_picture_ns = time.monotonic_ns()
+            frame = CoarseFrame(
+                camera_id=self._camera.id,
+                epoch=timeline.epoch,
+                stamp=timeline.stamp(pts),
+                source_size=picture.source_size,
+                size=picture.size,
+                rgb=picture.rgb,
+            )
+            self._coarse += 1
+            if not self._on_coarse(frame):
+                self._dropped["not_taken"] += 1
 
     def _beat(self, steady_ns: int) -> None:
         elapsed_s = (steady_ns - self._last_beat_ns) / 1e9

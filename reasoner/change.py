@@ -56,7 +56,7 @@ def regions(change_map: NDArray[np.uint8], min_share: float = 0.0004) -> list[Bo
 
 
 def activity(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (T, H, W, 3) → float32 (T,): share of pixels that moved since the frame before; the first repeats the second."""
+    """uint8 (T, H, W, 3) → float32 (T,): share of pixels that moved since the frame before; the first as the second."""
     moved = np.zeros(len(frames), np.float32)
     smooth = [cv2.blur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (3, 3)) for frame in frames]
     for index in range(1, len(frames)):

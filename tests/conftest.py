@@ -83,6 +83,8 @@ class KafkaNode:
         """Sockets stay open and nothing answers any more, until `thaw`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        while not all(_stopped(task) for task in Path(f"/proc/{self._process.pid}/task").iterdir()):
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         assert self._process is not None
@@ -101,6 +103,11 @@ class KafkaNode:
     def _java(self, *arguments: str) -> list[str]:
         small = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         return ["java", *small, "-cp", f"{self._jars}/*", *arguments]
+
+
+def _stopped(task: Path) -> bool:
+    """A stop signal reaches a process's threads one by one."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def answers(bootstrap: str) -> bool:

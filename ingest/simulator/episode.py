@@ -88,7 +88,12 @@ class Stage:
         return Bag(self.next_id(), carrier, math.inf, (0.0, 0.0), math.inf, None, size, palette(self.rng, 10, 230, 60))
 
     def stroll(self) -> float:
-        return float(self.rng.uniform(1.0, 1.55))
+        return float(self.rng.uniform(1.1, 1.6))
+
+    def leave(self, director: Director, speed: float, vigour: float, side: int | None = None) -> None:
+        """Walk out of the picture; the next episode may begin meanwhile."""
+        self.now_s = max(self.now_s, director.now_s + 0.8)
+        director.go(self.exit_from(director.spot, side), speed, vigour)
 
 
 Episode = Callable[[Stage], EventTruth | None]
@@ -127,15 +132,14 @@ def abandoned_object(stage: Stage) -> EventTruth:
     speed = stage.stroll()
     director.go(stage.exit_from(director.spot), speed, 0.2)
     gone = director.now_s
-    back_s = gone + float(stage.rng.uniform(3.5, 6.5))
+    back_s = gone + float(stage.rng.uniform(0.5, 3.0))
     fetcher = stage.enter(back_s, floor)
     beside = _beside(floor, math.pi, 0.42)
     fetcher.go(beside, stage.stroll() + 0.2, 0.25)
     fetcher.face(floor)
     lifted = _put_down(fetcher)
-    fetcher.go(stage.exit_from(fetcher.spot), stage.stroll(), 0.2)
+    stage.leave(fetcher, stage.stroll(), 0.2)
     stage.bags.append(Bag(bag.id, director.person, dropped, floor, lifted, fetcher.person, bag.size_m, bag.colour))
-    stage.now_s = fetcher.now_s
     return EventTruth("abandoned_object", start, min(start + 2.0 / speed, gone), lifted, (director.person.id, bag.id))
 
 
@@ -144,10 +148,9 @@ def _kept(stage: Stage, label: str, stay_s: float, talking: bool) -> EventTruth:
     director.wait(stay_s, talking)
     director.face(floor)
     lifted = _put_down(director)
-    director.go(stage.exit_from(director.spot), stage.stroll(), 0.2)
+    stage.leave(director, stage.stroll(), 0.2)
     person = director.person
     stage.bags.append(Bag(bag.id, person, dropped, floor, lifted, person, bag.size_m, bag.colour))
-    stage.now_s = director.now_s
     return EventTruth(label, dropped, dropped, lifted, (person.id, bag.id))
 
 
@@ -168,12 +171,11 @@ def fall(stage: Stage) -> EventTruth:
     director.go(place, stage.stroll(), 0.2)
     start = director.now_s
     fall_s = float(stage.rng.uniform(0.6, 1.1))
-    lie_s = float(stage.rng.uniform(5, 9))
+    lie_s = float(stage.rng.uniform(4.5, 7.5))
     director.topple(fall_s, lie_s, 1.6)
     end = start + fall_s + lie_s + 0.8
     director.wait(0.8)
-    director.go(stage.exit_from(place), stage.stroll() * 0.8, 0.1)
-    stage.now_s = director.now_s
+    stage.leave(director, stage.stroll() * 0.8, 0.1)
     return EventTruth("fall", start, start + fall_s, end, (director.person.id,))
 
 
@@ -189,8 +191,7 @@ def sits_down(stage: Stage) -> EventTruth:
     director.hold(figure.sitting, float(stage.rng.uniform(3, 6)), 1.0, 0.02)
     director.morph(figure.sitting, 1.0, 1.0, 0.0)
     end = director.now_s
-    director.go(stage.exit_from(seat), stage.stroll(), 0.2)
-    stage.now_s = director.now_s
+    stage.leave(director, stage.stroll(), 0.2)
     return EventTruth("sits_down", start, start + 0.5, end, (director.person.id,))
 
 
@@ -204,8 +205,7 @@ def ties_shoe(stage: Stage) -> EventTruth:
     director.hold(figure.crouching, float(stage.rng.uniform(2, 4)), 0.95)
     director.morph(figure.crouching, 0.7, 1.0, 0.0)
     end = director.now_s
-    director.go(stage.exit_from(place), stage.stroll(), 0.2)
-    stage.now_s = director.now_s
+    stage.leave(director, stage.stroll(), 0.2)
     return EventTruth("ties_shoe", start, start + 0.5, end, (director.person.id,))
 
 
@@ -269,11 +269,10 @@ def _meet(stage: Stage, gap_m: float) -> tuple[Director, Director]:
 
 
 def _part(stage: Stage, first: Director, second: Director) -> None:
-    first.go(stage.exit_from(first.spot, -1), stage.stroll(), 0.2)
+    stage.leave(first, stage.stroll(), 0.2, -1)
     if stage.rng.random() < 0.5:
         second.wait(float(stage.rng.uniform(0.3, 1.2)))
-    second.go(stage.exit_from(second.spot, 1), stage.stroll(), 0.2)
-    stage.now_s = max(first.now_s, second.now_s)
+    stage.leave(second, stage.stroll(), 0.2, 1)
 
 
 def fight(stage: Stage) -> EventTruth:

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ingest.clip import decode_times
 from ingest.simulator import jpeg, nal
 from ingest.simulator.encoder import encode_timed
 from ingest.simulator.errors import FootageRefused
@@ -59,17 +60,24 @@ def _copy(container: InputContainer, source: VideoStream, limit_s: float) -> Str
         raise _UnsuitableError
     codec = cast(StreamCodec, name)
     convert = _jpeg_as_it_is if codec == "mjpeg" else _to_annex_b(codec, source.codec_context.extradata or b"")
-    packets: list[Packet] = []
+    units: list[tuple[bytes, bool]] = []
+    pts_90k: list[int] = []
     for packet in container.demux(source):
         if packet.size == 0 or packet.is_discard:
             continue
-        if packet.pts is None or packet.dts is None:
+        if packet.pts is None:
             raise _UnsuitableError
-        pts_90k, dts_90k = (round(ticks * packet.time_base * CLOCK_HZ) for ticks in (packet.pts, packet.dts))
-        if packets and dts_90k - packets[0].dts_90k >= limit_s * CLOCK_HZ:
+        at_90k = round(packet.pts * packet.time_base * CLOCK_HZ)
+        if pts_90k and at_90k - pts_90k[0] >= limit_s * CLOCK_HZ:
             break
-        data = convert(bytes(packet), packet.is_keyframe)
-        packets.append(Packet(data=data, pts_90k=pts_90k, dts_90k=dts_90k, key=packet.is_keyframe))
+        units.append((convert(bytes(packet), packet.is_keyframe), packet.is_keyframe))
+        pts_90k.append(at_90k)
+    first = min(pts_90k, default=0)
+    pts_90k = [pts - first for pts in pts_90k]
+    # Containers may leave DTS out (Matroska) or begin below 0: those of the order itself are always valid.
+    packets = tuple(
+        Packet(data, pts, dts, key) for (data, key), pts, dts in zip(units, pts_90k, decode_times(pts_90k), strict=True)
+    )
     return _loop(codec, (source.width, source.height), packets)
 
 
@@ -102,8 +110,8 @@ def _jpeg_as_it_is(data: bytes, key: bool) -> bytes:
     return data
 
 
-def _loop(codec: StreamCodec, size: tuple[int, int], packets: list[Packet]) -> Stream:
-    """Times from 0 and a loop's length. Raises _UnsuitableError where the end does not join the beginning."""
+def _loop(codec: StreamCodec, size: tuple[int, int], packets: tuple[Packet, ...]) -> Stream:
+    """Gives a loop its length. Raises _UnsuitableError where the end does not join the beginning."""
     if not packets:
         raise _UnsuitableError
     sets: tuple[bytes, ...] = ()
@@ -112,15 +120,10 @@ def _loop(codec: StreamCodec, size: tuple[int, int], packets: list[Packet]) -> S
         sets = nal.parameter_sets(codec, head)
         if not nal.is_idr(codec, head) or not nal.has_parameter_sets(codec, head):
             raise _UnsuitableError
-    first = min(packet.pts_90k for packet in packets)
-    moved = tuple(
-        Packet(data=packet.data, pts_90k=packet.pts_90k - first, dts_90k=packet.dts_90k - first, key=packet.key)
-        for packet in packets
-    )
-    shown = sorted(packet.pts_90k for packet in moved)
+    shown = sorted(packet.pts_90k for packet in packets)
     steps = [later - earlier for earlier, later in pairwise(shown)]
     duration_90k = shown[-1] + round(median(steps) if steps else CLOCK_HZ / 25)
-    keys = [packet.pts_90k for packet in moved if packet.key]
+    keys = [packet.pts_90k for packet in packets if packet.key]
     gop = max(later - earlier for earlier, later in zip(keys, [*keys[1:], duration_90k], strict=True)) if keys else 0
     if gop > (LONGEST_GOP_S if len(keys) > 1 else REENCODED_GOP_S) * CLOCK_HZ:
         raise _UnsuitableError
@@ -130,7 +133,7 @@ def _loop(codec: StreamCodec, size: tuple[int, int], packets: list[Packet]) -> S
             width=size[0],
             height=size[1],
             duration_90k=duration_90k,
-            packets=moved,
+            packets=packets,
             extradata=nal.join_annex_b(sets),
         )
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +33,7 @@ class SceneCache:
         path = self._path(key)
         try:
             record = msgspec.msgpack.decode(path.read_bytes(), type=kind)
-            os.utime(path)
+            os.utime(path, ns=(time.time_ns(),) * 2)
         except (OSError, msgspec.DecodeError):
             return None
         return record

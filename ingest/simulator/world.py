@@ -19,7 +19,7 @@ from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth, Stage
 from ingest.simulator.lens import Lens
 from ingest.simulator.paint import Silhouette
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed would give other pixels or other truth."""
 MARGIN_S = 9.0
 """No event begins later than this before the scene's end."""
@@ -65,13 +65,14 @@ class Scene:
         events: list[EventTruth] = []
         alike: list[EventTruth] = []
         stage = self.stage
-        stage.now_s = float(rng.uniform(2.0, 4.0))
+        stage.now_s = float(rng.uniform(1.5, 3.0))
         queue = kinds
         last = ""
+        rested = True
         while stage.now_s < self.duration_s:
             if queue is not None and not queue:
                 break
-            kind = queue.pop(0) if queue is not None else self._choose(rng, last, bool(events))
+            kind = queue.pop(0) if queue is not None else self._choose(rng, last, rested)
             people, bags, begun = len(stage.people), len(stage.bags), stage.now_s
             truth = _run(stage, kind)
             if truth is not None and kind in EVENTS:
@@ -81,25 +82,28 @@ class Scene:
                     stage.now_s = begun
                     break
                 events.append(truth)
-                last = kind
-            elif truth is not None:
-                alike.append(truth)
+                last, rested = kind, False
+            else:
+                rested = True
+                if truth is not None:
+                    alike.append(truth)
             if kind != "nothing" and rng.random() < 0.3:
                 episode.passes_by(stage, begun + float(rng.uniform(0, max(0.5, stage.now_s - begun - 4))))
-            stage.now_s += float(rng.uniform(2.5, 5.5))
+            stage.now_s += float(rng.uniform(2.0, 4.5))
         self.events = tuple(
             EventTruth(e.label, e.start_s, e.evident_s, min(e.end_s, self.duration_s), e.actors) for e in events
         )
         self.lookalikes = tuple(alike)
 
     @staticmethod
-    def _choose(rng: np.random.Generator, last: str, begun: bool) -> str:
+    def _choose(rng: np.random.Generator, last: str, rested: bool) -> str:
+        """After something ordinary an event, never the same twice running; after an event either."""
         draw = rng.random()
-        if draw < 0.55 or not begun:
+        if rested or draw < 0.4:
             return str(rng.choice([kind for kind in EVENTS if kind != last]))
         if draw < 0.8:
             return str(rng.choice([play.__name__ for plays in LOOKALIKES.values() for play in plays]))
-        return "walking" if draw < 0.92 else "nothing"
+        return "walking" if draw < 0.93 else "nothing"
 
     def silhouettes(self, t_s: float) -> list[Silhouette]:
         """Everybody and everything in the scene at this time, far to near."""

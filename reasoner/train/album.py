@@ -43,7 +43,8 @@ class Album:
             ) from error
         if pictures.ndim != 6 or pictures.dtype != np.uint8:
             raise BadClips(
-                f"{folder / 'pictures.npy'} is {pictures.dtype} {pictures.shape}; remove the folder, and it is rendered again"
+                f"{folder / 'pictures.npy'} is {pictures.dtype} {pictures.shape}; "
+                "remove the folder, and it is rendered again"
             )
         decoder = msgspec.json.Decoder(Row)
         rows = []

@@ -63,6 +63,14 @@ class Render(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Processes."""
 
 
+class Calibrate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Labelled windows on which the exported model's confidence is fitted; none: it stays uncalibrated."""
+
+    windows: Annotated[int, Meta(ge=0)] = 400
+    first_seed: Annotated[int, Meta(ge=0)] = 500_000
+    """Scenes that serve neither training nor validation."""
+
+
 class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two stages: `warmup` teaches the vision tower where things are, `sft` teaches everything to answer.
 
@@ -73,6 +81,7 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     clips: str
     """Folder with `pictures.npy` and `clips.jsonl`, relative to the working directory."""
     render: Render = Render()
+    calibrate: Calibrate = Calibrate()
     seed: int = 1
     threads: Count = 2
     precision: Literal["bfloat16", "float32"] = "bfloat16"

@@ -72,12 +72,12 @@ class DenseHead(nn.Module):
         """→ logits (P, C, L, 3) of object, actor, active; boxes (P, C, L, 4) as x1 y1 x2 y2; kinds (P, C, L, K)."""
         out = self.out(self.norm(features)).float().unflatten(-1, (self.labels, -1))
         shift = out[..., 3:5] * torch.tensor([1 / self.cells[1], 1 / self.cells[0]])
-        centre = self.centres + shift  # type: ignore[operator]
+        centre = self.centres + shift
         half = (out[..., 5:7] - 1.0).sigmoid() / 2
         return out[..., :3], torch.cat([centre - half, centre + half], dim=-1), out[..., 7:]
 
     def loss(self, features: Tensor, truth: DenseTruth) -> Tensor:
-        """4 objectness (most cells are empty) + box + actor + active + 0.3 kind, the last four over the cells that hold an object."""
+        """4 objectness (most cells are empty) + box + actor + active + 0.3 kind; the others only where objects are."""
         logits, boxes, kinds = self(features)
         loss = 4 * functional.binary_cross_entropy_with_logits(logits[..., 0], truth.object)
         there = truth.object > 0

@@ -53,7 +53,8 @@ def answer(folder: Path, album: Album, indices: Sequence[int]) -> list[Outcome]:
     from transformers import Qwen3VLForConditionalGeneration
 
     processor = Processor.load(folder)
-    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    stock: Any = Qwen3VLForConditionalGeneration
+    model = stock.from_pretrained(folder, dtype=torch.float32).eval()
     first = processor.tokenizer.convert_tokens_to_ids(["<think>"])[0]
     yes, no = (processor.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("The", "Nothing"))
     outcomes = []
@@ -91,7 +92,7 @@ def graded(row: Row, output: str, probability: float, seconds: float) -> Outcome
 
 
 def _iou(row: Row, claim: Any) -> float:
-    """The best overlap with an object of the claimed label at the claimed time; 0 where the time is none of the row's."""
+    """The best overlap with an actor of the claimed label at the claimed time; 0 where that is no time of the row."""
     if claim.time_s is None:
         return 0.0
     group = int(np.argmin([abs(time_s - claim.time_s) for time_s in row.times]))

@@ -23,12 +23,14 @@ def export(model: Any, processor: Processor, album: Album, config: SftConfig, fo
 
     folder.mkdir(parents=True, exist_ok=True)
     # A copy through the stock class: what is saved is what anybody's transformers will load.
-    copy = Qwen3VLForConditionalGeneration(model.config)
+    stock: Any = Qwen3VLForConditionalGeneration
+    copy = stock(model.config)
     copy.load_state_dict(model.state_dict())
     copy.tie_weights()
     copy = copy.to(torch.bfloat16)
     tokenizer = processor.tokenizer
-    copy.generation_config = GenerationConfig(
+    settings: Any = GenerationConfig
+    copy.generation_config = settings(
         do_sample=False,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Learner(nn.Module):
     def numbers(self) -> Tensor:
         """Embeddings of 0, 5 ... 1000, (201, width)."""
         table: Tensor = self.model.model.language_model.embed_tokens.weight
-        return table[self.number_ids]  # type: ignore[index]
+        return table[cast(Tensor, self.number_ids)]
 
     def look(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
         """uint8 (P, 2, H, W, 3) → picture tokens (P, C, width) and the deepstack features."""
@@ -55,7 +55,7 @@ class Learner(nn.Module):
         return {"loss": dense + 0.5 * number, "dense": dense, "number": number}
 
     def states(self, batch: TextBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """→ final states (B, L, width), picture tokens (P, C, width) after the middle layer, and as the tower gave them.
+        """→ final states (B, L, width), picture tokens (P, C, width) after the middle layer, and the tower's.
 
         What the stock forward computes: padding is at the right, so the causal mask alone keeps it apart.
         """
@@ -99,8 +99,9 @@ class Learner(nn.Module):
         """Distance between the expected and the true box of each claim."""
         if not batch.coordinates.any():
             return logits.sum() * 0
-        scale = torch.linspace(0, 1, len(self.number_ids))  # type: ignore[arg-type]
-        chosen = logits[batch.coordinates][:, self.number_ids]  # type: ignore[index]
+        ids = cast(Tensor, self.number_ids)
+        scale = torch.linspace(0, 1, len(ids))
+        chosen = logits[batch.coordinates][:, ids]
         expected = (chosen.softmax(-1) @ scale).view(-1, 4)
-        index = torch.searchsorted(self.number_ids, batch.wanted[batch.coordinates])  # type: ignore[call-overload]
+        index = torch.searchsorted(ids, batch.wanted[batch.coordinates])
         return box_loss(expected, scale[index].view(-1, 4)).mean()

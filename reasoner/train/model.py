@@ -78,9 +78,8 @@ def new_model(size: ModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) ->
     from transformers import Qwen3VLForConditionalGeneration
 
     torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration._from_config(
-        model_config(size, tokenizer), dtype=torch.float32, attn_implementation="sdpa"
-    )
+    stock: Any = Qwen3VLForConditionalGeneration
+    model = stock._from_config(model_config(size, tokenizer), dtype=torch.float32, attn_implementation="sdpa")
     layers = {"visual": size.vision_depth, "language_model": size.layers}
     with torch.no_grad():
         for name, module in model.named_modules():

@@ -6,6 +6,7 @@ English and Chinese; a new category is one more entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "abandoned_object": (
@@ -83,11 +84,15 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 KEYWORDS: Mapping[str, tuple[str, ...]] = {
-    "abandoned_object": ("bag", "luggage", "suitcase", "backpack", "abandon", "unattended", "left behind", "leave",
-                         "包", "遗留", "遗弃", "行李", "无人看管"),
+    "abandoned_object": (
+        "bag", "luggage", "suitcase", "backpack", "abandon", "unattended", "left behind", "leave",
+        "包", "遗留", "遗弃", "行李", "无人看管",
+    ),
     "fall": ("fall", "fell", "collapse", "trip", "slip", "on the ground", "摔", "跌", "倒地", "倒下"),
-    "fight": ("fight", "attack", "hit", "strike", "push", "punch", "kick", "brawl", "violen", "assault", "打架", "斗殴", "殴打", "攻击",
-              "冲突", "打起来"),
+    "fight": (
+        "fight", "attack", "hit", "strike", "push", "punch", "kick", "brawl", "violen", "assault",
+        "打架", "斗殴", "殴打", "攻击", "冲突", "打起来",
+    ),
     "running": ("run", "sprint", "rush", "跑"),
 }  # fmt: skip
 """Words by which a free question about a category is recognised."""
@@ -98,6 +103,6 @@ def questions(category: str) -> tuple[str, ...]:
     return QUESTIONS[category]
 
 
-def language(question: str) -> str:
+def language(question: str) -> Literal["en", "zh"]:
     """`zh` when the question holds a Chinese character, else `en`."""
     return "zh" if any("一" <= letter <= "鿿" for letter in question) else "en"

@@ -7,6 +7,7 @@ end `model/` in the released layout with `evaluation.json`.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from torch import Tensor
 from reasoner.folder import Notes
 from reasoner.pixels import PatchSpec
 from reasoner.processor import Processor
+from reasoner.prompt import messages
 from reasoner.train import checkpoint
 from reasoner.train.album import Album
 from reasoner.train.batches import Batches, TextBatch
+from reasoner.train.card import card
 from reasoner.train.config import SftConfig
 from reasoner.train.dense import overlaps
 from reasoner.train.errors import BadCheckpoint
 from reasoner.train.evaluate import evaluate
 from reasoner.train.export import export
 from reasoner.train.learner import Learner
-from reasoner.train.model import new_model, numbers_of, whiten
+from reasoner.train.model import new_model, numbers_of, parameters, whiten
 from reasoner.train.stage import Course, Trainer, mean_of
 from reasoner.train.tokens import COORDINATES, new_tokenizer
 from reasoner.train.vision import patches_of
@@ -39,7 +42,10 @@ VALIDATION_BATCH = 24
 
 
 def train(config: SftConfig, out: Path, resume: bool) -> None:
-    """Render where needed, train, export and evaluate. Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint."""
+    """Render where needed, train, export and evaluate.
+
+    Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint.
+    """
     torch.set_num_threads(config.threads)
     out.mkdir(parents=True, exist_ok=True)
     clips = Path(config.clips)
@@ -57,10 +63,25 @@ def train(config: SftConfig, out: Path, resume: bool) -> None:
         if best is None:
             raise BadCheckpoint(f"{trainer.best_of(course.name)} is gone; start without --resume")
         learner.load_state_dict(best["learner"])
-    export(learner.model, processor, album, config, out / "model")
-    figures = evaluate(out / "model", album, album.validation(config.evaluation_rows))
-    (out / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2))
+    publish(learner, processor, album, config, trainer)
+
+
+def publish(learner: Learner, processor: Processor, album: Album, config: SftConfig, trainer: Trainer) -> None:
+    """Export the weights as they are, evaluate and calibrate what was exported, and write its card."""
+    from reasoner.train.calibrate import calibrate
+
+    folder = trainer.out / "model"
+    export(learner.model, processor, album, config, folder)
+    figures = evaluate(folder, album, album.validation(config.evaluation_rows))
+    (trainer.out / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2))
     trainer.journal.write(stage="evaluation", **{k: v for k, v in figures.items() if not isinstance(v, dict)})
+    fitted = None
+    if config.calibrate.windows:
+        fitted = calibrate(folder, config.calibrate, datetime.now(UTC).date())
+        trainer.journal.write(stage="calibration", ece=fitted.ece, n=fitted.n)
+    steps = {name: trainer.steps_of(name) for name in ("warmup", "sft")}
+    text = card(parameters(learner.model), album, config, steps, figures, fitted)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def sft(learner: Learner, batches: Batches, config: SftConfig) -> Course:
@@ -75,11 +96,7 @@ def sft(learner: Learner, batches: Batches, config: SftConfig) -> Course:
 
 def new_processor(config: SftConfig, input_size: tuple[int, int]) -> Processor:
     """The serving processor around a tokenizer learnt from the vocabulary and the prompt."""
-    from reasoner.prompt import messages
-
-    prompt: list[str] = []
-    for part in messages("", [0.0, 1.0], style="brief")[-1]["content"]:
-        prompt.append(part.get("text", ""))
+    prompt = [part.get("text", "") for part in messages("", [0.0, 1.0], style="brief")[-1]["content"]]
     tokenizer = new_tokenizer([*corpus(), *prompt] * 2, config.model.merges)
     return Processor(tokenizer, PatchSpec(), notes=Notes(pairing="motion", prompt="brief", input_size=input_size))
 

@@ -46,6 +46,11 @@ class Trainer:
     def best_of(self, name: str) -> Path:
         return self.out / f"{name}-best.pt"
 
+    def steps_of(self, name: str) -> int:
+        """Steps that a finished stage took."""
+        state = checkpoint.load(self.checkpoint_of(name), self.identity)
+        return 0 if state is None else int(state["step"])
+
     def run(self, course: Course, resume: bool) -> None:
         """To the end of the stage; with `resume` from its checkpoint where there is one."""
         optimizer = self._optimizer(course)

@@ -62,7 +62,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _positions(visual: Any, grid: tuple[int, int, int]) -> Tensor:
-    from transformers.models.qwen3_vl.modeling_qwen3_vl import get_vision_interpolation_indices_and_weights
+    from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
     indices, weights = get_vision_interpolation_indices_and_weights(
         torch.tensor([grid]),
@@ -76,7 +76,7 @@ def _positions(visual: Any, grid: tuple[int, int, int]) -> Tensor:
 
 
 def _rotation(visual: Any, grid: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    from transformers.models.qwen3_vl.modeling_qwen3_vl import get_vision_position_ids
+    from transformers.vision_utils import get_vision_position_ids
 
     places = get_vision_position_ids(torch.tensor([grid]), visual.spatial_merge_size, kwargs={})
     cos, sin = visual.rotary_pos_emb(torch.zeros(1), places)

@@ -97,7 +97,6 @@ STORIES: Mapping[str, Story] = {
 
 SEEN: Mapping[str, str] = {
     "bag_picked_up": "a person picks the bag up again",
-    "bag_beside_owner": "a bag stands beside its owner",
     "bag_beside_owner": "a person stands beside the bag",
     "sits_down": "a person sits down",
     "ties_shoe": "a person ties a shoe",

@@ -129,7 +129,7 @@ def main() -> None:
     for step in [*range(1, 2 * steps, 2), *([None] * times)]:
         pid = child(data, told, step)
         if step is None:
-            time.sleep(rng.uniform(0.005, 0.25))
+            time.sleep(rng.uniform(0.005, 0.35))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status), "the child ended by itself"
@@ -143,7 +143,7 @@ def main() -> None:
     assert sum(endings[k] for k in ("alert", "rejected", "merged", "shed")) == endings["flagged"]
     left = [path.name for path in (data / "spool").iterdir()]
     assert left == [], f"left in the spool: {left}"
-    print(json.dumps({"kills": kills, **endings}))
+    sys.stdout.write(json.dumps({"kills": kills, **endings}) + "\n")
 
 
 if __name__ == "__main__":

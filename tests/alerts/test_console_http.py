@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,7 @@ def test_an_altered_file_is_never_shown(tmp_path: Path, file: str, harm: str) ->
 
 
 def test_a_change_is_told_at_once_and_a_reader_resumes(desk: Site, newest: Alert) -> None:
-    threading.Timer(0.2, desk.feed.publish, (newest.alert_id, 1)).start()
-    first = read_events(desk, 3, stop="event: alert")
+    first = read_events(desk, 3, stop="event: alert", greeted=lambda: desk.feed.publish(newest.alert_id, 1))
     assert f'data: {{"alert_id":"{newest.alert_id}","revision":1}}' in first
     last = [line for line in first.splitlines() if line.startswith("id: ")][-1].removeprefix("id: ")
     desk.feed.publish("a-missed-one", 4)
@@ -169,14 +168,18 @@ def test_live_places_are_bounded(tmp_path: Path) -> None:
                 client.close()
 
 
-def read_events(site: Site, events: int, stop: str = "\0", after: str | None = None) -> str:
-    """The first events of a stream, or up to the end of the one that begins with `stop`."""
+def read_events(
+    site: Site, events: int, stop: str = "\0", after: str | None = None, greeted: Callable[[], None] | None = None
+) -> str:
+    """The first events of a stream, or up to the end of the one that begins with `stop`; `greeted` runs after hello."""
     headers = {"last-event-id": after} if after else {}
     text, ends = "", 0
     with httpx.stream("GET", f"{site.server.url}events", headers=headers, timeout=10) as live:
         for line in live.iter_lines():
             text += f"{line}\n"
             ends += line == ""
+            if ends == 1 and line == "" and greeted:
+                greeted()
             if ends >= events or (line == "" and stop in text):
                 break
     return text

@@ -118,7 +118,7 @@ def test_no_picture_stands_under_another_alerts_headline(view: Page, desk: Site)
     ready(view)
     held: list[Any] = []
     target = desk.store.alerts()[2]
-    view.route(f"**/{target.alert_id}/frames/*", held.append)
+    view.route(f"**/{target.alert_id}/frames/*", lambda route: held.append(route))
     view.reload()
     ready(view)
     view.locator(f'#cards [data-id="{target.alert_id}"] button').click()

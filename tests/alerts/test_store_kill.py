@@ -1,4 +1,4 @@
-"""`kill -9` at every point of the store's work: nothing acknowledged is lost, nothing ends twice, all can be finished."""
+"""`kill -9` at each point of the store's work: what was acknowledged stays, nothing ends twice, all can be finished."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ SUMMARIES = {
     "glued": (["The person at1.0s leaves the bag."], "en", "The person at 00:00:01 leaves the bag."),
     "unknown second": (["The person at 7.5s leaves the bag."], "en", "The person at 7.5s leaves the bag."),
     "too short": (["Bag."], "en", "Bag seen at 00:00:01."),
-    "chinese": (["一个人在1.0秒把包留在了地上然后离开了现场。"], "zh", "一个人在00:00:01把包留在了地上然后离开了现场。"),
+    "chinese": (["一个人在1.0秒把包留在了地上然后离开了。"], "zh", "一个人在00:00:01把包留在了地上然后离开了。"),
     "english for a chinese site": (["The person at 1.0s leaves the bag."], "zh", "00:00:01 画面中出现包。"),
     "chinese for an english site": (["一个人在1.0秒把包留在了地上然后离开了现场。"], "en", "Bag seen at 00:00:01."),
     "two": (["A first sentence of some length.", "And a second one of some length."], "en",

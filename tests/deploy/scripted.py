@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from ingest.simulator.rtsp import SimulatedServer
 from reasoner.boxes import Box
 from reasoner.verdict import Calibration, Check, Claim, Confidence, Evidence, ModelRecord, Verdict
 
+log = logging.getLogger(__name__)
 Answer = Literal["yes", "no", "fail", "hang"]
 RULE = Rule(id="fall", category="fall", watch="a person on the floor", question="Does somebody fall?", cooldown_s=0)
 
@@ -116,4 +118,5 @@ class Site:
             reasoner,  # type: ignore[arg-type]
             origin=Origin(),
             on_alert=self.published.append,
+            on_camera=lambda event: log.info("camera %s %s %s", event.camera_id, event.state, event.reason),
         )

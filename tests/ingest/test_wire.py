@@ -40,7 +40,11 @@ def test_messages_arrive_as_they_were_sent() -> None:
         Open(camera=CameraConfig(id="a", url="rtsp://u:p@h/x"), ingest=IngestConfig(), first_epoch=4),
         CutOrder(number=1, start_utc_ns=2, end_utc_ns=3, timeout_s=0.5),
     ]
-    reports: list[Report] = [Coarse(frame=FRAME), Beat(packets=7, dropped={"interval": 2}), Ended(fault="stalled", reason="why")]
+    reports: list[Report] = [
+        Coarse(frame=FRAME),
+        Beat(packets=7, dropped={"interval": 2}),
+        Ended(fault="stalled", reason="why"),
+    ]
     with near, far:
         for order in orders:
             parent.send(order)

@@ -45,7 +45,11 @@ def play(url: str, frames: int, pause_s: float = 0.0) -> list[Shown]:
             # FFmpeg leaves the first picture of a parsed stream without PTS; it is at 0.
             utc_of[packet.pts or 0] = _clock(packet)
             shown += [
-                Shown(numbered.read(frame.to_ndarray(format="rgb24")), frame.pts or 0, *utc_of[frame.pts or 0])
+                Shown(
+                    numbered.read(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)),
+                    frame.pts or 0,
+                    *utc_of[frame.pts or 0],
+                )
                 for frame in packet.decode()
             ]
             if len(shown) >= frames:
@@ -65,9 +69,13 @@ def _clock(packet: Packet[VideoStream]) -> tuple[int | None, float | None]:
 def numbered_file(path: Path, codec: str, count: int, gop: int = 25, b_frames: int = 0) -> Path:
     """A file of numbered pictures at 25 frames/s; `codec` is an encoder's name of FFmpeg."""
     with av.open(str(path), "w") as container:
-        options = {"g": str(gop), "bf": str(b_frames), "sc_threshold": "0", "threads": "1"}
+        options = {"g": str(gop), "bf": str(b_frames), "sc_threshold": "0", "threads": "1", "b_strategy": "0"}
         if codec == "libx265":
-            options = {"x265-params": f"keyint={gop}:min-keyint={gop}:bframes={b_frames}:log-level=none:pools=1"}
+            options = {
+                "x265-params": f"keyint={gop}:min-keyint={gop}:bframes={b_frames}:log-level=none:pools=1:b-adapt=0"
+            }
+        if codec == "mjpeg":
+            options = {"huffman": "default"}  # the tables that RFC 2435 takes for granted
         stream = container.add_stream(codec, rate=numbered.FPS, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = 384, 216

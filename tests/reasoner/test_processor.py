@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,23 @@ def test_generate_needs_mm_token_type_ids(tiny: Path) -> None:
     assert torch.allclose(whole, direct, atol=1e-5)
     without = first_logits(**{name: value for name, value in made.items() if name != "mm_token_type_ids"})
     assert float((whole - without).abs().max()) > 1e-4
+
+
+def test_torchvision_is_not_needed(tiny: Path) -> None:
+    """In a process in which it cannot be imported."""
+    code = (
+        "import sys; sys.modules['torchvision'] = None\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from reasoner.pixels import Footage\n"
+        "from reasoner.processor import Processor\n"
+        "from reasoner.prompt import messages\n"
+        f"processor = Processor.load(Path({str(tiny)!r}))\n"
+        "made = processor.encode(messages('Why?', [0.0]), [np.zeros((64, 64, 3), np.uint8)])\n"
+        "video = [{'role': 'user', 'content': [{'type': 'video'}]}]\n"
+        "processor.encode(video, [Footage(np.zeros((2, 64, 64, 3), np.uint8), (0.0, 0.5))])\n"
+        "print(made['image_grid_thw'].tolist())\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    assert done.stdout.strip() == "[[1, 16, 16]]", done.stderr[-400:]

@@ -24,7 +24,7 @@ from reasoner.train import checkpoint
 from reasoner.train.album import Album
 from reasoner.train.augment import augmented, later, mirrored
 from reasoner.train.batches import Batches
-from reasoner.train.config import ModelSize, SftConfig, Stage
+from reasoner.train.config import Calibrate, ModelSize, SftConfig, Stage
 from reasoner.train.errors import BadCheckpoint, BadClips
 from reasoner.train.learner import Learner
 from reasoner.train.pace import Pace
@@ -79,7 +79,7 @@ def config(clips: Path, **more: Any) -> SftConfig:
     given: dict[str, Any] = {
         "clips": str(clips), "seed": 3, "threads": 1, "precision": "float32", "model": SIZE,
         "warmup": Stage(learning_rate=2e-3, batch=6, steps=3), "sft": Stage(learning_rate=2e-3, batch=4, steps=3),
-        "validation_rows": 8, "evaluation_rows": 4,
+        "validation_rows": 8, "evaluation_rows": 4, "calibrate": Calibrate(windows=0),
     }  # fmt: skip
     return SftConfig(**(given | more))
 
@@ -294,6 +294,7 @@ def test_the_whole_training_exports_a_folder_that_serves(
     figures = json.loads((tmp_path / "evaluation.json").read_text())
     assert figures["rows"] == 4
     assert set(figures["categories"]) <= set(CATEGORIES)
+    assert "3 steps of 6 pictures" in (folder / "README.md").read_text()
     # Run again with --resume, nothing is left to train.
     before = (tmp_path / "sft.pt").read_bytes()
     train(config(clips), tmp_path, resume=True)
