@@ -90,12 +90,14 @@ class KafkaPublisher:
             raise BusUnavailable(f"no connection to {self._config.bootstrap}")
         try:
             async with asyncio.timeout(self._config.request_timeout_s):
-                await producer.send_and_wait(
+                acknowledged = await producer.send(
                     self.topic(record.topic),
                     key=record.key.encode(),
                     value=record.value,
                     headers=[(name, value.encode()) for name, value in record.headers],
                 )
+                acknowledged.add_done_callback(_heard)
+                await asyncio.shield(acknowledged)
         except (KafkaError, OSError) as error:
             topic = self.topic(record.topic)
             missing = not producer.client.cluster.partitions_for_topic(topic)
@@ -177,6 +179,12 @@ class KafkaPublisher:
         return BusUnavailable(f"{where} does not answer ({detail}); alerts wait in the outbox")
 
 
+def _heard(future: asyncio.Future[Any]) -> None:
+    """Takes note of a failure that nobody may be waiting for any more; asyncio would complain otherwise."""
+    if not future.cancelled():
+        future.exception()
+
+
 async def _abandon(producer: Any, timeout_s: float = _ABANDON_S) -> None:
     """Stops a producer within about `timeout_s`; what it could not deliver by then fails instead of being retried."""
     try:
@@ -187,6 +195,8 @@ async def _abandon(producer: Any, timeout_s: float = _ABANDON_S) -> None:
         producer._message_accumulator.fail_all(KafkaConnectionError("given up"))
         task = producer._sender.sender_task
         if task is not None:
+            task.remove_done_callback(producer._sender._fail_all)
+            task.add_done_callback(_heard)
             task.cancel()
             await asyncio.wait([task], timeout=_ABANDON_S)
         try:

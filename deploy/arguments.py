@@ -79,7 +79,9 @@ def _ask(one: OneLineParser) -> None:
         "--model", default="bundled", metavar="M", help="bundled, a folder or a hub name (default: bundled)"
     )
     one.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the answer (default: en)")
-    one.add_argument("--fps", type=positive, metavar="F", help="coarse frames a second (default: chosen by length)")
+    one.add_argument(
+        "--fps", type=positive, metavar="F", help="frames per second, where the file's own figure is wrong"
+    )
     one.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -23,6 +24,7 @@ from deploy.config import Config
 from deploy.pipeline import Pipeline
 from deploy.stages import Published
 from deploy.summary import Windows
+from reasoner.config import ReasonerConfig
 
 if TYPE_CHECKING:
     from alerts.console.feed import Feed
@@ -77,7 +79,8 @@ class Node:
         self._parts.callback(self._telemetry.close)
         self.scorer: Scorer = Scorer.load(config.detector, config.rule)
         self._parts.callback(self.scorer.close)
-        self.reasoner: Reasoner = Reasoner.load(config.reasoner)
+        self.reasoner: Reasoner = Reasoner.load(shared(config.reasoner, os.cpu_count() or 1))
+        self._parts.callback(self.reasoner.close)
         for rule in config.rule:
             if reason := self.reasoner.supports(rule):
                 self._note(f"rule {rule.id}: {reason}")
@@ -164,38 +167,16 @@ class Node:
         log.log(level, "camera %s is %s%s", event.camera_id, event.state, f": {event.reason}" if event.reason else "")
 
     def _status(self) -> ConsoleStatus:
-        """What the console's health strip shows; asked from the console's threads, also before the line is there."""
-        from alerts.console.status import CameraLine, ConsoleStatus, KafkaLine
+        """Asked from the console's threads, also before the line is there."""
+        from deploy.health import status
 
-        names = {camera.id: camera.name for camera in self.config.camera}
-        line = self._line
-        statuses = line.statuses() if line is not None else []
-        relay = self._relay.status if self._relay is not None else None
-        return ConsoleStatus(
-            site=self.config.site.id,
-            tz=self.config.site.tz,
-            started_utc_ns=self._started_utc_ns,
-            cameras=tuple(
-                CameraLine(
-                    id=status.camera_id,
-                    name=names[status.camera_id],
-                    state=status.state,
-                    reason=status.reason,
-                    reconnects=status.reconnects,
-                    last_frame_utc_ns=status.last_frame_utc_ns,
-                )
-                for status in statuses
-            ),
-            kafka=KafkaLine()
-            if relay is None
-            else KafkaLine(
-                state="connected" if relay.connected else "unreachable" if relay.last_error else "connecting",
-                waiting=relay.pending,
-                reason=relay.last_error,
-            ),
-            windows=msgspec.to_builtins(line.ledger.windows()) if line is not None else {},
-            shed_reasons=dict(line.shed_reasons) if line is not None else {},
-        )
+        return status(self.config, self._started_utc_ns, self._line, self._relay)
+
+
+def shared(settings: ReasonerConfig, cores: int) -> ReasonerConfig:
+    """Half of the cores for the reasoner unless its threads are set: cameras and scorer need the others all the time,
+    and torch with a thread on every core slows them and itself."""
+    return settings if settings.threads else msgspec.structs.replace(settings, threads=max(1, cores // 2))
 
 
 def fingerprint(config: Config) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -71,7 +72,7 @@ class KafkaNode:
                 tail = (self._folder / "broker.log").read_text(errors="replace")[-1500:]
                 self.stop()
                 raise RuntimeError(f"Kafka did not start: {tail}")
-            time.sleep(0.2)
+            time.sleep(0.3)
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -114,6 +115,7 @@ async def answers(bootstrap: str) -> bool:
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
     try:
         await client.bootstrap()

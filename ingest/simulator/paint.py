@@ -112,6 +112,10 @@ def person(identity: int, look: Look, posture: Posture, lens: Lens) -> Silhouett
     return Silhouette(identity, "person", float(flat[:, 2].mean()), strokes, shadow)
 
 
+def _stroke(start: NDArray[np.float64], end: NDArray[np.float64], width_px: float, colour: Colour) -> Stroke:
+    return Stroke(float(start[0]), float(start[1]), float(end[0]), float(end[1]), width_px, colour)
+
+
 def _bicycle(posture: Posture, lens: Lens) -> list[Stroke]:
     cos, sin = math.cos(posture.heading_rad), math.sin(posture.heading_rad)
 
@@ -124,7 +128,7 @@ def _bicycle(posture: Posture, lens: Lens) -> list[Stroke]:
         turns = np.linspace(0, 2 * math.pi, 13)
         rim = lens.project(np.array([at(hub + 0.33 * math.cos(a), 0.34 + 0.33 * math.sin(a)) for a in turns]))
         width = max(1.0, 0.04 * lens.focal_px / float(rim[0, 2]))
-        out += [Stroke(*rim[i, :2], *rim[i + 1, :2], width, ink) for i in range(12)]
+        out += [_stroke(rim[i], rim[i + 1], width, ink) for i in range(12)]
     bones = [
         ((-0.52, 0.34), (0.0, 0.4)),
         ((0.0, 0.4), (0.45, 0.85)),
@@ -133,9 +137,7 @@ def _bicycle(posture: Posture, lens: Lens) -> list[Stroke]:
     ]
     for first, second in bones:
         ends = lens.project(np.array([at(*first), at(*second)]))
-        out.append(
-            Stroke(*ends[0, :2], *ends[1, :2], max(1.0, 0.05 * lens.focal_px / float(ends[0, 2])), (150.0, 40.0, 40.0))
-        )
+        out.append(_stroke(ends[0], ends[1], max(1.0, 0.05 * lens.focal_px / float(ends[0, 2])), (150.0, 40.0, 40.0)))
     return out
 
 

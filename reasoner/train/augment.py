@@ -6,9 +6,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.train.questions import QUESTIONS, questions
 from reasoner.train.row import Row, Thing
 
 GAIN = (0.75, 1.3)
+OTHER_SHARE = 0.35
+FIRST_SHARE = 0.3
+"""How often the words are the category's first, which is how a site's rule is put to the model."""
 LATER_SHARE, LATER_S = 0.2, 8.0
 """Share of rows whose times begin later, as those of a part of a long window do, and by how much at most."""
 
@@ -26,6 +30,19 @@ def augmented(pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
     if random.random() < 0.5:
         return pictures[:, :, :, ::-1], mirrored(row)
     return pictures, row
+
+
+def asked(row: Row, random: np.random.Generator) -> Row:
+    """The row with its question put in other words, or (`OTHER_SHARE` of those that are true) as another category's.
+
+    Without the latter a model learns to see that something happens, and not to read what it is asked about.
+    """
+    if row.answer and random.random() < OTHER_SHARE:
+        others = [category for category in QUESTIONS if category != row.category]
+        row = msgspec.structs.replace(row, category=others[int(random.integers(len(others)))], answer=False)
+    words = questions(row.category)
+    first = random.random() < FIRST_SHARE
+    return msgspec.structs.replace(row, question=words[0 if first else int(random.integers(len(words)))])
 
 
 def mirrored(row: Row) -> Row:

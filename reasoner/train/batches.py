@@ -14,13 +14,17 @@ from torch import Tensor
 from reasoner.processor import Processor
 from reasoner.prompt import messages
 from reasoner.train.album import Album
-from reasoner.train.augment import augmented
+from reasoner.train.augment import asked, augmented
 from reasoner.train.dense import DenseTruth, dense_truth
 from reasoner.train.questions import language
 from reasoner.train.row import Row
 from reasoner.train.tokens import COORDINATES, TIMES
 from reasoner.train.vision import MERGE, PATCH
 from reasoner.train.vocabulary import target
+
+
+YES_SHARE = 0.6
+"""Of the rows drawn; a good part of them is then asked another category's question, see `asked`."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,23 @@ class TextBatch:
 
 
 class Draw:
-    """Draws rows evenly over categories and over yes and no."""
+    """Draws rows evenly over categories, `YES_SHARE` of them true."""
 
     def __init__(self, album: Album, indices: Sequence[int]) -> None:
         pools: dict[tuple[str, bool], list[int]] = {}
         for index in indices:
             row = album.rows[index]
             pools.setdefault((row.category, row.answer), []).append(int(index))
-        self.pools = [np.array(pools[key]) for key in sorted(pools)]
+        self.pools = {key: np.array(pools[key]) for key in sorted(pools)}
+        self.categories = sorted({category for category, _ in pools})
 
     def __call__(self, count: int, random: np.random.Generator) -> list[int]:
-        pools = random.integers(len(self.pools), size=count)
-        return [int(random.choice(self.pools[pool])) for pool in pools]
+        drawn = []
+        for category in random.choice(self.categories, size=count):
+            true = bool(random.random() < YES_SHARE)
+            pool = self.pools.get((str(category), true), self.pools.get((str(category), not true)))
+            drawn.append(int(random.choice(pool)))
+        return drawn
 
 
 class Batches:
@@ -111,7 +120,8 @@ class Batches:
         """`count` augmented training rows."""
         random = self.random(2, step)
         chosen = self.draw(count, random)
-        return self.collate([augmented(self.album.clip(i), self.album.rows[i], random) for i in chosen])
+        rows = [asked(self.album.rows[i], random) for i in chosen]
+        return self.collate([augmented(self.album.clip(i), row, random) for i, row in zip(chosen, rows, strict=True)])
 
     def plain(self, indices: Sequence[int]) -> TextBatch:
         """Rows as they are."""

@@ -51,7 +51,7 @@ def dense_truth(
             place = (picture, cell_row * cells[1] + cell_column, labels[thing.label])
             there[place], actor[place], active[place] = 1, thing.actor, thing.actor and happening
             box[place], kind[place] = thing.box, kinds[row.kind]
-            told[place] = row.answer or row.kind not in STORIES
+            told[place] = row.start is not None or row.kind not in STORIES
     return DenseTruth(*(torch.from_numpy(part) for part in (there, actor, active, box, kind, told)))
 
 

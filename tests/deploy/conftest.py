@@ -24,7 +24,7 @@ def stream() -> Stream:
         frame[40:80, at : at + 30] = (200, 60, 60)
         return frame
 
-    return encode((picture(number) for number in range(50)), fps=5, gop_s=1.0)
+    return encode((picture(number) for number in range(50)), fps=5, gop_s=0.4)
 
 
 @pytest.fixture

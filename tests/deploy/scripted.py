@@ -16,9 +16,10 @@ from alerts.store import Store
 from deploy.config import Config, PipelineConfig
 from deploy.pipeline import Pipeline
 from deploy.stages import Published
+from detector.config import DetectorConfig, GateConfig
 from detector.rule import Rule
 from detector.window import Window
-from ingest.config import CameraConfig, Point
+from ingest.config import CameraConfig, IngestConfig, Point
 from ingest.frame import CoarseFrame
 from ingest.simulator.rtsp import SimulatedServer
 from reasoner.boxes import Box
@@ -27,6 +28,9 @@ from reasoner.verdict import Calibration, Check, Claim, Confidence, Evidence, Mo
 log = logging.getLogger(__name__)
 Answer = Literal["yes", "no", "fail", "hang"]
 RULE = Rule(id="fall", category="fall", watch="a person on the floor", question="Does somebody fall?", cooldown_s=0)
+
+QUICK = GateConfig(max_hot_s=0.7, pad_before_s=1.0, pad_after_s=0.4, wait_s=0.4, min_span_s=1.5, max_span_s=4.0)
+"""Two windows a second from two hot cameras."""
 
 
 class ScriptedScorer:
@@ -110,7 +114,14 @@ class Site:
 
     def line(self, store: Store, scorer: ScriptedScorer, reasoner: ScriptedReasoner, **settings: Any) -> Pipeline:
         settings.setdefault("drain_s", 30.0)
-        config = Config(camera=self.cameras, rule=(RULE,), data=str(self.data), pipeline=PipelineConfig(**settings))
+        config = Config(
+            camera=self.cameras,
+            rule=(RULE,),
+            data=str(self.data),
+            pipeline=PipelineConfig(**settings),
+            ingest=IngestConfig(coarse_interval_s=0.2),
+            detector=DetectorConfig(gate=QUICK),
+        )
         return Pipeline(
             config,
             store,

@@ -1,6 +1,7 @@
 """The labelled world: the same seed gives the same pixels, and the truth agrees with the picture."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_a_mixed_scene_is_whole(seed: int) -> None:
         assert 0 < event.start_s < event.end_s <= scene.duration_s
         assert event.start_s <= scene.duration_s - MARGIN_S
     spans = sorted((event.start_s, event.end_s) for event in scene.events)
-    assert all(first[1] < second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] < second[0] for first, second in pairwise(spans))
     for t in (0.5, 17.0, 41.0):
         for thing in scene.truth(t):
             assert 0 <= thing.box[0] < thing.box[2] <= 1

@@ -22,7 +22,7 @@ from reasoner.prompt import messages
 from reasoner.reason import Reasoner
 from reasoner.train import checkpoint
 from reasoner.train.album import Album
-from reasoner.train.augment import augmented, later, mirrored
+from reasoner.train.augment import asked, augmented, later, mirrored
 from reasoner.train.batches import Batches
 from reasoner.train.config import Calibrate, ModelSize, SftConfig, Stage
 from reasoner.train.errors import BadCheckpoint, BadClips
@@ -33,6 +33,7 @@ from reasoner.train.row import Row, Thing
 from reasoner.train.sft import identity, new_learner, new_processor, sft, train
 from reasoner.train.stage import Course, Trainer
 from reasoner.train.vision import encode, patches_of
+from reasoner.train.vocabulary import target
 
 SIZE = ModelSize(
     vision_width=48, vision_depth=2, vision_mlp_width=64, vision_heads=2, deepstack=(0,),
@@ -178,6 +179,22 @@ def test_augmentation_keeps_truth_and_picture_together(clips: Path) -> None:
     assert mirrored(mirrored(album.rows[0])).objects[0][0].box == pytest.approx(album.rows[0].objects[0][0].box)
     shifted = later(album.rows[0], 2.5)
     assert (shifted.times[1], shifted.start) == (3.5, 3.5)
+
+
+def test_some_true_rows_are_asked_about_another_category(clips: Path) -> None:
+    """An event that is not the one asked about is a no, and what happens is still known to the dense losses."""
+    true, false = Album.open(clips).rows[1], Album.open(clips).rows[5]
+    made = [asked(true, np.random.default_rng(seed)) for seed in range(200)]
+    others = [row for row in made if row.category != true.category]
+    assert 40 < len(others) < 100
+    assert all(not row.answer and row.kind == "fall" and row.start is not None for row in others)
+    assert all(row.answer for row in made if row.category == true.category)
+    assert all(row.question in questions(row.category) for row in made)
+    assert len({row.question for row in made}) > 30
+    assert target(others[0]) == (
+        "<think>Nothing of the kind: a person falls.</think>\n<answer>No. A person falls.</answer>"
+    )
+    assert {asked(false, np.random.default_rng(seed)).answer for seed in range(20)} == {False}
 
 
 @pytest.mark.parametrize("name", ["warmup", "sft"])
