@@ -179,6 +179,24 @@ class KafkaPublisher:
         return BusUnavailable(f"{where} does not answer ({detail}); alerts wait in the outbox")
 
 
+async def _give_up_batches(producer: Any) -> None:
+    """Ends the sending task, then fails what it had not delivered. aiokafka has no public way to do that."""
+    task, batches = producer._sender.sender_task, producer._message_accumulator
+    if task is not None:
+        # Its own callback assumes a transactional producer.
+        task.remove_done_callback(producer._sender._fail_all)
+        task.add_done_callback(_heard)
+        for _ in range(2):  # the first time it waits for the request in flight, the second time it ends that as well
+            task.cancel()
+            await asyncio.wait([task], timeout=_ABANDON_S / 2)
+    for batch in [batch for queue in batches._batches.values() for batch in queue]:
+        batch._drain_waiter.add_done_callback(_heard)
+        if batch.retry_count:
+            # It was taken from here for another try; its callback expects to find it when it ends.
+            batches._pending_batches.add(batch)
+    batches.fail_all(KafkaConnectionError("given up"))
+
+
 def _heard(future: asyncio.Future[Any]) -> None:
     """Takes note of a failure that nobody may be waiting for any more; asyncio would complain otherwise."""
     if not future.cancelled():
@@ -191,14 +209,7 @@ async def _abandon(producer: Any, timeout_s: float = _ABANDON_S) -> None:
         async with asyncio.timeout(timeout_s):
             await producer.stop()
     except (TimeoutError, KafkaError, OSError):
-        # There is no public way to make a producer give up its batches.
-        producer._message_accumulator.fail_all(KafkaConnectionError("given up"))
-        task = producer._sender.sender_task
-        if task is not None:
-            task.remove_done_callback(producer._sender._fail_all)
-            task.add_done_callback(_heard)
-            task.cancel()
-            await asyncio.wait([task], timeout=_ABANDON_S)
+        await _give_up_batches(producer)
         try:
             async with asyncio.timeout(_ABANDON_S):
                 await producer.client.close()

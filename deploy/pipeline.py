@@ -3,7 +3,7 @@
 | inbox  | holds                    | when full                                                        |
 |--------|--------------------------|------------------------------------------------------------------|
 | score  | coarse frames            | the oldest frame is dropped and counted                          |
-| fetch  | spans, a lane per camera | the oldest span is shed as `fetch_backlog`                       |
+| fetch  | spans, a lane per camera | the oldest spans are shed as `fetch_backlog`                     |
 | reason | spooled windows          | the least important one is shed (deploy/admission.py)            |
 | decide | judgements               | the reasoner waits                                               |
 """
@@ -20,7 +20,7 @@ from alerts.errors import EvidenceLost, StoreError
 from alerts.origin import Origin
 from deploy.admission import Admission, Bound, Shed, Ticket
 from deploy.config import Config
-from deploy.fetch import Fetch
+from deploy.fetch import Fetch, Group
 from deploy.inbox import Fifo
 from deploy.ledger import Ledger
 from deploy.runner import Link, Observation, Runner
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COARSE_PER_CAMERA = 4
-SPANS_PER_CAMERA = 8
+GROUPS_PER_CAMERA = 8
 JUDGEMENTS = 4
 TICK_S = 0.5
 STOP_CAMERA_S = 3.0
@@ -97,9 +97,15 @@ class Pipeline:
 
     def _links(self, reason: Reason, decide: Decide) -> Sequence[Link[Any, Any]]:
         cameras = len(self._sites)
-        fetch = Fetch(self.cameras, self._rules, self._store, self._scorer.background_jpeg)
+        fetch = Fetch(
+            self.cameras,
+            self._rules,
+            self._store,
+            self._scorer.background_jpeg,
+            on_failed=lambda span, error: self._shed(span, shed_reason(error)),
+        )
         return (
-            Link[CoarseFrame, Span](
+            Link[CoarseFrame, Group](
                 name="score",
                 stage=self._score,
                 inboxes=[Fifo(COARSE_PER_CAMERA * cameras, "drop_oldest")],
@@ -109,18 +115,17 @@ class Pipeline:
                 on_poison=self._unscored,
                 on_left=lambda frame: None,
             ),
-            Link[Span, Ticket](
+            Link[Group, Ticket](
                 name="fetch",
                 stage=fetch,
                 inboxes=[
-                    Fifo(SPANS_PER_CAMERA, "drop_oldest", lambda span: self._shed(span, "fetch_backlog"))
+                    Fifo(GROUPS_PER_CAMERA, "drop_oldest", lambda group: self._shed_all(group, "fetch_backlog"))
                     for _ in range(cameras)
                 ],
-                lane=lambda span: self._lanes[span.camera_id],
-                max_batch=SPANS_PER_CAMERA,
-                key=lambda span: span.window_id,
-                on_poison=lambda span, error: self._shed(span, shed_reason(error)),
-                on_left=lambda span: self._shed(span, "stopped"),
+                lane=lambda group: self._lanes[group[0].camera_id],
+                key=lambda group: " ".join(span.window_id for span in group),
+                on_poison=lambda group, error: self._shed_all(group, shed_reason(error)),
+                on_left=lambda group: self._shed_all(group, "stopped"),
             ),
             Link[Ticket, Judgement](
                 name="reason",
@@ -209,9 +214,9 @@ class Pipeline:
     def _tick(self) -> None:
         fetch = self.runner.links[1]
         while not self._stopped.wait(TICK_S):
-            for span in self._score.tick():
-                if not fetch.put(span):
-                    self._shed(span, "stopped")
+            for group in self._score.tick():
+                if not fetch.put(group):
+                    self._shed_all(group, "stopped")
 
     def _shed_ticket(self, shed: Shed) -> None:
         self._shed(shed.span, shed.reason)
@@ -221,6 +226,10 @@ class Pipeline:
         if self.unscored % 100 == 0:
             log.error("frame %d of %s cannot be scored: %s", self.unscored + 1, frame.camera_id, error)
         self.unscored += 1
+
+    def _shed_all(self, group: Group, reason: str) -> None:
+        for span in group:
+            self._shed(span, reason)
 
     def _shed(self, span: Span, reason: str) -> None:
         if self._end_as_shed(span.window_id, reason):

@@ -18,6 +18,7 @@ from alerts.origin import Origin
 from alerts.policy import Merged, New, Rejected, decide
 from deploy.admission import Ticket
 from deploy.errors import one_line
+from deploy.fetch import Group, together
 from deploy.ledger import Ledger
 from detector.rule import Rule
 from detector.window import Span, Window
@@ -65,7 +66,7 @@ class Score:
         self.unflagged = 0
         """Spans that could not be stored and were therefore never flagged."""
 
-    def __call__(self, frames: Sequence[CoarseFrame]) -> list[Span]:
+    def __call__(self, frames: Sequence[CoarseFrame]) -> list[Group]:
         scores = self._scorer.score(frames)
         now = time.time_ns()
         with self._lock:
@@ -75,18 +76,18 @@ class Score:
                 for span in self._gate.update(frame.camera_id, frame.epoch, frame.stamp.utc_ns, row.tolist(), now)
             )
 
-    def tick(self) -> list[Span]:
+    def tick(self) -> list[Group]:
         """Spans that are complete although their camera has sent nothing new."""
         with self._lock:
             return self._flag(self._gate.tick(time.time_ns()))
 
-    def flush(self) -> list[Span]:
+    def flush(self) -> list[Group]:
         """Spans still open when the run ends."""
         with self._lock:
             return self._flag(self._gate.flush(time.time_ns()))
 
-    def _flag(self, spans: Iterable[Span]) -> list[Span]:
-        flagged = []
+    def _flag(self, spans: Iterable[Span]) -> list[Group]:
+        flagged: list[Span] = []
         for span in spans:
             try:
                 if self._store.flag(span):
@@ -95,7 +96,7 @@ class Score:
             except StoreError as error:
                 self.unflagged += 1
                 log.error("window %s of %s cannot be flagged: %s", span.window_id, span.camera_id, error)
-        return flagged
+        return together(flagged)
 
 
 class Reason:

@@ -15,7 +15,17 @@ from detector.errors import TrainingError
 if TYPE_CHECKING:
     from detector.learner import Learner
 
-FREE = ("steps", "budget_s", "checkpoint_s", "threads", "render_workers", "cache", "held_out_scenes", "recall")
+FREE = (
+    "steps",
+    "cycles",
+    "budget_s",
+    "checkpoint_s",
+    "threads",
+    "render_workers",
+    "cache",
+    "held_out_scenes",
+    "recall",
+)
 """Settings that a resumed training may change."""
 
 

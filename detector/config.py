@@ -75,7 +75,9 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     dim: Count = 96
     """Length of the shared embedding."""
     vocabulary: Annotated[int, Meta(ge=300)] = 900
-    steps: Count = 1800
+    steps: Count = 2400
+    cycles: Annotated[int, Meta(ge=1, le=8)] = 2
+    """Times that the learning rate falls. After the first only events and what resembles them are asked for."""
     batch: Count = 16
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05

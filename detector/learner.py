@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORDINGS = 2
-"""Statements drawn for each category in each step; one for any other state."""
+"""Statements drawn for each category in each step, one more in later cycles; one for any other state."""
 AVERAGE = 0.995
 """Decay of the running mean of the weights, which is what is exported."""
 WARM_STEPS = 60
+LOWER = 0.6
+"""Peak of a cycle's learning rate as a share of the peak before."""
+COMMON = ("person", "bag", "empty", "walking")
+"""States that hold on most frames: they teach what is in a picture, and then nothing more."""
 
 
 class Learner:
@@ -86,17 +90,31 @@ class Learner:
     def _spent(self) -> bool:
         return 0 < self.config.budget_s <= self.seconds
 
-    def _rate(self) -> float:
-        """Warm-up, then a cosine down to 2 %, over the steps or the budget, whichever is nearer its end."""
+    def _progress(self) -> tuple[int, float]:
+        """The cycle, counted from 0, and how much of it is done, by the steps or the budget, whichever is further."""
         done = self.step / self.config.steps
         if self.config.budget_s:
             done = max(done, self.seconds / self.config.budget_s)
+        cycle = min(int(done * self.config.cycles), self.config.cycles - 1)
+        return cycle, min(1.0, done * self.config.cycles - cycle)
+
+    def _rate(self) -> float:
+        """Warm-up, then in each cycle a cosine down to 2 %; each cycle begins lower than the one before."""
+        cycle, done = self._progress()
         warm = min(1.0, (self.step + 1) / WARM_STEPS)
-        return self.config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        peak = self.config.learning_rate * warm * LOWER**cycle
+        return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _names(self) -> list[str]:
+        """The states that a step asks for: all of them at first, then events and what resembles them."""
+        cycle, _ = self._progress()
+        asked = [name for name in self.samples.names if cycle == 0 or name not in COMMON]
+        again = WORDINGS if cycle == 0 else WORDINGS + 1
+        return [name for name in asked for _ in range(again if name in self.config.categories else 1)]
 
     def _learn_once(self, rate: float) -> float:
         rows = np.sort(np.array([pool[self.dice.integers(len(pool))] for pool in self._batch_pools()]))
-        names = [name for name in self.samples.names for _ in range(WORDINGS if name in self.config.categories else 1)]
+        names = self._names()
         columns = [self.samples.names.index(name) for name in names]
         lines = [captions.draw(name, self.config.categories, self.words) for name in names]
         pictures, where = augment(self.samples.pictures[rows], self.samples.where[rows][:, columns], self.dice)
@@ -128,7 +146,7 @@ def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64
     columns = [samples.names.index(category) for category in categories]
     events = [np.flatnonzero(samples.truth[:, column] == 1) for column in columns]
     quiet = np.flatnonzero((samples.truth[:, columns] == 0).all(axis=1))
-    common = [samples.names.index(name) for name in ("person", "empty", "walking", "bag") if name in samples.names]
+    common = [samples.names.index(name) for name in COMMON if name in samples.names]
     alike = [index for index in range(len(samples.names)) if index not in columns and index not in common]
     resembling = np.flatnonzero(
         (samples.truth[:, columns] == 0).all(axis=1) & (samples.truth[:, alike] == 1).any(axis=1)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
+CACHED_ROWS = 256
+"""Patches that are scaled at a time on a CPU: few enough to stay in its cache between the passes."""
+
 
 class PatchSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a vision tower wants its pixels; the budgets are explicit, never a class default."""
@@ -89,7 +92,12 @@ def resize_frames(frames: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def patchify(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
-    """uint8 (G, S, H, W, 3), S = 1 or `temporal` → float32 (G * H/patch * W/patch, 3 * temporal * patch * patch).
+    """uint8 (G, S, H, W, 3) → float32 (G * H/patch * W/patch, 3 * temporal * patch * patch), as the model takes it."""
+    return normalise(cut_patches(groups, spec), spec)
+
+
+def cut_patches(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
+    """uint8 (G, S, H, W, 3), S = 1 or `temporal` → uint8 (G * H/patch * W/patch, 3 * temporal * patch * patch).
 
     One picture (S = 1) fills both temporal slots, as Qwen does with images. H and W are multiples of the factor.
     Rows run group by group, in merge x merge blocks; columns are (channel, slot, y, x).
@@ -104,33 +112,39 @@ def patchify(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
     pictures = np.ascontiguousarray(groups)
     planes = np.empty((slots, 3, height, width), np.uint8)
     tiles = _tiles(planes, spec)
-    cut = np.empty(tiles.shape, tiles.dtype)
-    rows = (height // side) * (width // side)
-    # numpy asks the system for huge pages, torch does not: touching fresh memory would cost more than the work.
-    patches = torch.from_numpy(np.empty((count, rows, 3, spec.temporal * side * side), np.float32))
-    flat = torch.from_numpy(cut.view(np.uint8).reshape(patches.shape[1:]))
-    std = torch.tensor(spec.std, dtype=torch.float64)
-    scale = (1 / (255 * std)).to(torch.float32).view(3, 1)
-    shift = (torch.tensor(spec.mean, dtype=torch.float64) / std).to(torch.float32).view(3, 1)
+    cut = np.empty((count, *tiles.shape), tiles.dtype)
     for group in range(count):
-        # One group at a time stays in the cache from its first byte to its last.
         for slot in range(slots):
             cv2.split(pictures[group, slot], list(planes[slot]))
-        np.copyto(cut, tiles)
-        patches[group].copy_(flat).mul_(scale).sub_(shift)
-    return patches.reshape(count * rows, -1)
+        np.copyto(cut[group], tiles)
+    return torch.from_numpy(cut.view(np.uint8).reshape(-1, 3 * spec.temporal * side * side))
 
 
 def _tiles(planes: Pixels, spec: PatchSpec) -> NDArray[Any]:
     """A view of planes (S, 3, H, W) in the order of patches; the rows of a patch as few wide words, moved at once."""
     slots, _, height, width = planes.shape
     side, merge, factor = spec.patch_px, spec.merge, spec.factor
-    word = next(
-        word for word in (np.complex128, np.uint64, np.uint32, np.uint16, np.uint8) if side % word().nbytes == 0
-    )
+    word = next(w for w in (np.complex128, np.uint64, np.uint32, np.uint16, np.uint8) if side % w().nbytes == 0)
     words = side // word().nbytes
     tiles = planes.view(word).reshape(slots, 3, height // factor, merge, side, width // factor, merge, words)
     ordered = tiles.transpose(2, 5, 3, 6, 1, 0, 4, 7)
     if slots == spec.temporal:
         return ordered
     return np.broadcast_to(ordered, (*ordered.shape[:5], spec.temporal, *ordered.shape[6:]))
+
+
+def normalise(patches: torch.Tensor, spec: PatchSpec) -> torch.Tensor:
+    """uint8 patches → float32 of the same shape, on the same device: a quarter of the bytes crosses to a GPU."""
+    import torch
+
+    std = torch.tensor(spec.std, dtype=torch.float64)
+    scale = (1 / (255 * std)).to(patches.device, torch.float32).view(3, 1)
+    shift = (torch.tensor(spec.mean, dtype=torch.float64) / std).to(patches.device, torch.float32).view(3, 1)
+    rows = patches.unflatten(1, (3, -1))
+    if patches.device.type != "cpu":
+        return rows.to(torch.float32).mul_(scale).sub_(shift).flatten(1)
+    # numpy asks the system for huge pages, torch does not: touching fresh memory would cost more than the work.
+    made = torch.from_numpy(np.empty(rows.shape, np.float32))
+    for fresh, part in zip(made.split(CACHED_ROWS), rows.split(CACHED_ROWS), strict=True):
+        fresh.copy_(part).mul_(scale).sub_(shift)
+    return made.flatten(1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from reasoner.errors import ModelIncomplete, PromptMismatch
 from reasoner.folder import ModelFolder, Notes, chat_template, open_folder
-from reasoner.pixels import Footage, PatchSpec, Pixels, fit, patchify, resize_frames, resize_image
+from reasoner.pixels import Footage, PatchSpec, Pixels, cut_patches, fit, normalise, resize_frames, resize_image
 from reasoner.prompt import Message
 
 if TYPE_CHECKING:
@@ -83,13 +83,19 @@ class Processor:
         return fit(width, height, self.spec)
 
     def encode(
-        self, messages: Sequence[Message], pictures: Pixels | Sequence[Pixels | Footage], *, generate: bool = True
+        self,
+        messages: Sequence[Message],
+        pictures: Pixels | Sequence[Pixels | Footage],
+        *,
+        generate: bool = True,
+        normalised: bool = True,
     ) -> dict[str, torch.Tensor]:
         """One conversation → `input_ids`, `attention_mask`, `mm_token_type_ids` (1, L) int64, and the pixels.
 
         pictures: one for each placeholder in order: uint8 (H, W, 3) RGB, or (2, H, W, 3) for both temporal slots of
         an image; Footage for a video. `pixel_values` float32 (patches, 3*2*patch*patch) with `image_grid_thw` (n, 3)
-        int64 and the same for videos. generate: open the assistant's turn at the end.
+        int64 and the same for videos. generate: open the assistant's turn at the end. normalised: False leaves the
+        pixels uint8, for `normalise` to turn into float32 on the device of the model.
         Raises PromptMismatch when placeholders and pictures do not pair up.
         """
         images = self._images([p for p in pictures if not isinstance(p, Footage)])
@@ -97,7 +103,15 @@ class Processor:
         clips = [self._video(p) for p in videos]
         text = self._with_video_times(self.render(messages, generate), videos)
         ids, types = self._expand(text, [_places(grid) for _, grid in images], [grid for _, grid in clips])
-        return _tensors(ids, types, images, clips)
+        tensors = _tensors(ids, types, images, clips)
+        return self.normalise(tensors) if normalised else tensors
+
+    def normalise(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The pixels of `encode(..., normalised=False)` as float32, wherever they are by now."""
+        return {
+            name: normalise(tensor, self.spec) if name.startswith("pixel_values") else tensor
+            for name, tensor in tensors.items()
+        }
 
     def render(self, messages: Sequence[Message], generate: bool = True) -> str:
         """The conversation as text, each placeholder still one pad token."""
@@ -118,9 +132,9 @@ class Processor:
             return []
         grids = [self._grid(1, group) for group in groups]
         if len({group.shape for group in groups}) == 1:
-            rows = patchify(np.stack(groups), self.spec).chunk(len(groups))
+            rows = cut_patches(np.stack(groups), self.spec).chunk(len(groups))
         else:
-            rows = tuple(patchify(group[None], self.spec) for group in groups)
+            rows = tuple(cut_patches(group[None], self.spec) for group in groups)
         return list(zip(rows, grids, strict=True))
 
     def _resized(self, slots: Pixels) -> Pixels:
@@ -139,7 +153,7 @@ class Processor:
         if spare:
             frames = np.concatenate([frames, np.repeat(frames[-1:], spare, axis=0)])
         groups = frames.reshape(-1, self.spec.temporal, *frames.shape[1:])
-        return patchify(groups, self.spec), self._grid(len(groups), frames)
+        return cut_patches(groups, self.spec), self._grid(len(groups), frames)
 
     def _with_video_times(self, text: str, videos: Sequence[Footage]) -> str:
         """Each video placeholder becomes one per frame group, its mean time before it, as Qwen3-VL was trained."""

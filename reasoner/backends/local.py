@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from reasoner.pixels import Pixels
 
+SMALL_PARAMETERS = 100_000_000
+"""A smaller model runs on one CPU thread: a second gains little, and on a busy machine their barriers cost much."""
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
@@ -48,13 +50,14 @@ class LocalBackend:
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
         import torch
 
-        inputs = self.processor.encode(messages, pictures)
+        inputs = self.processor.encode(messages, pictures, normalised=False)
         with self._lock:
             recorder = _Recorder()
             try:
                 with torch.inference_mode():
+                    there = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
                     ids = self.model.generate(
-                        **{name: tensor.to(self.model.device) for name, tensor in inputs.items()},
+                        **self.processor.normalise(there),
                         generation_config=self._settings,
                         logits_processor=[recorder],
                     )
@@ -140,8 +143,6 @@ def _load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
     import torch
     import transformers
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -168,6 +169,9 @@ def _load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
         raise ModelIncomplete(
             f"model folder {folder.path} lacks {len(missing)} tensors, as {missing[0]}; fetch it again"
         )
+    threads = config.threads or (1 if device == "cpu" and model.num_parameters() < SMALL_PARAMETERS else 0)
+    if threads:
+        torch.set_num_threads(threads)
     try:
         return model.to(device).eval()
     except RuntimeError as error:

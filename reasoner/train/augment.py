@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.train.questions import QUESTIONS, questions
+from reasoner.train.questions import questions
 from reasoner.train.row import Row, Thing
 
 GAIN = (0.75, 1.3)
@@ -32,13 +34,14 @@ def augmented(pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
     return pictures, row
 
 
-def asked(row: Row, random: np.random.Generator) -> Row:
-    """The row with its question put in other words, or (`OTHER_SHARE` of those that are true) as another category's.
+def asked(row: Row, categories: Sequence[str], random: np.random.Generator) -> Row:
+    """The row with its question put in other words, or (`OTHER_SHARE` of those that are true) as that of another of
+    `categories`.
 
     Without the latter a model learns to see that something happens, and not to read what it is asked about.
     """
-    if row.answer and random.random() < OTHER_SHARE:
-        others = [category for category in QUESTIONS if category != row.category]
+    if row.answer and len(categories) > 1 and random.random() < OTHER_SHARE:
+        others = [category for category in categories if category != row.category]
         row = msgspec.structs.replace(row, category=others[int(random.integers(len(others)))], answer=False)
     words = questions(row.category)
     first = random.random() < FIRST_SHARE

@@ -22,7 +22,6 @@ from reasoner.train.tokens import COORDINATES, TIMES
 from reasoner.train.vision import MERGE, PATCH
 from reasoner.train.vocabulary import target
 
-
 YES_SHARE = 0.6
 """Of the rows drawn; a good part of them is then asked another category's question, see `asked`."""
 
@@ -57,6 +56,10 @@ class TextBatch:
     """bool (M,): coordinates and times."""
     coordinates: Tensor
     """bool (M,): coordinates of claimed boxes; they come by fours."""
+    categories: Tensor
+    """int64 (B,): what is asked about."""
+    kinds: Tensor
+    """int64 (B,): what happens."""
 
 
 class Draw:
@@ -74,7 +77,8 @@ class Draw:
         drawn = []
         for category in random.choice(self.categories, size=count):
             true = bool(random.random() < YES_SHARE)
-            pool = self.pools.get((str(category), true), self.pools.get((str(category), not true)))
+            wanted = (str(category), true)
+            pool = self.pools[wanted if wanted in self.pools else (str(category), not true)]
             drawn.append(int(random.choice(pool)))
         return drawn
 
@@ -87,7 +91,8 @@ class Batches:
         self.draw = Draw(album, album.train.tolist())
         self.labels = {label: index for index, label in enumerate(album.labels)}
         self.kinds = {kind: index for index, kind in enumerate(album.kinds)}
-        height, width = album.pictures.shape[3:5]
+        self.categories = {category: index for index, category in enumerate(album.categories)}
+        width, height = album.size
         self.grid = (1, height // PATCH, width // PATCH)
         self.cells = (height // (PATCH * MERGE), width // (PATCH * MERGE))
         self._coordinates = set(processor.tokenizer.convert_tokens_to_ids(list(COORDINATES)))
@@ -120,7 +125,7 @@ class Batches:
         """`count` augmented training rows."""
         random = self.random(2, step)
         chosen = self.draw(count, random)
-        rows = [asked(self.album.rows[i], random) for i in chosen]
+        rows = [asked(self.album.rows[i], self.album.categories, random) for i in chosen]
         return self.collate([augmented(self.album.clip(i), row, random) for i, row in zip(chosen, rows, strict=True)])
 
     def plain(self, indices: Sequence[int]) -> TextBatch:
@@ -176,6 +181,8 @@ class Batches:
             decides=torch.tensor(decides),
             numbers=coordinates | torch.tensor([token in self._times for token in wanted_ids]),
             coordinates=coordinates,
+            categories=torch.tensor([self.categories[row.category] for _, row in clips]),
+            kinds=torch.tensor([self.kinds[row.kind] for _, row in clips]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,31 @@ from torch.nn import functional
 from reasoner.train.attention import use_in
 from reasoner.train.batches import PictureBatch, TextBatch
 from reasoner.train.dense import DenseHead, NumberHead, box_loss
+from reasoner.train.gist import GistHead
 from reasoner.train.vision import encode, patches_of
 
 MIDDLE_LAYER = 2
 """The language layer (from 0) after which picture tokens are supervised."""
 
 
+class Passed(NamedTuple):
+    """States of one forward pass."""
+
+    final: Tensor
+    """(B, L, width), normalised: what the vocabulary is read from."""
+    late: Tensor
+    """(B, L, width) before the last layer."""
+    tokens: Tensor
+    """Picture tokens (P, C, width) after the middle layer."""
+    features: Tensor
+    """Picture tokens as the tower gave them."""
+
+
 class Learner(nn.Module):
     """A `Qwen3VLForConditionalGeneration` with heads that exist only while it learns."""
 
     def __init__(
-        self, model: Any, number_ids: Tensor, labels: int, kinds: int, grid: tuple[int, int, int],
+        self, model: Any, number_ids: Tensor, labels: int, kinds: int, categories: int, grid: tuple[int, int, int],
         text_share: float = 0.6, decision_weight: float = 4.0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -34,6 +48,7 @@ class Learner(nn.Module):
         self.seen = DenseHead(width, labels, kinds, cells)
         self.understood = DenseHead(width, labels, kinds, cells)
         self.number = NumberHead(width, labels)
+        self.gist = GistHead(width, categories, kinds)
         self.register_buffer("number_ids", number_ids, persistent=False)
 
     @property
@@ -54,25 +69,23 @@ class Learner(nn.Module):
         number = self.number.loss(features, batch.truth, self.numbers)
         return {"loss": dense + 0.5 * number, "dense": dense, "number": number}
 
-    def states(self, batch: TextBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """→ final states (B, L, width), picture tokens (P, C, width) after the middle layer, and the tower's.
-
-        What the stock forward computes: padding is at the right, so the causal mask alone keeps it apart.
-        """
+    def states(self, batch: TextBatch) -> Passed:
+        """What the stock forward computes: padding is at the right, so the causal mask alone keeps it apart."""
         merged, deep = self.look(batch.pictures)
         language = self.model.model.language_model
         x = language.embed_tokens(batch.input_ids).to(merged.dtype)
         x = x.masked_scatter(batch.visual.unsqueeze(-1), merged)
         rotation = language.rotary_emb(x, batch.positions)
         middle, supervised = x, min(MIDDLE_LAYER, len(language.layers) - 1)
+        late = x
         for index, layer in enumerate(language.layers):
+            late = x
             x = layer(x, position_embeddings=rotation, attention_mask=None, use_cache=False)
             if index < len(deep):
                 x = x + torch.zeros_like(x).masked_scatter(batch.visual.unsqueeze(-1), deep[index])
             if index == supervised:
                 middle = x
-        tokens = middle[batch.visual].view(merged.shape)
-        return language.norm(x), tokens, merged + sum(deep)
+        return Passed(language.norm(x), late, middle[batch.visual].view(merged.shape), merged + sum(deep))
 
     def logits(self, states: Tensor, batch: TextBatch) -> Tensor:
         """float32 (M, vocabulary) at the places that predict a target's tokens."""
@@ -80,20 +93,29 @@ class Learner(nn.Module):
 
     def text_loss(self, batch: TextBatch) -> dict[str, Tensor]:
         """Losses of the second stage."""
-        states, tokens, features = self.states(batch)
-        logits = self.logits(states, batch)
+        passed = self.states(batch)
+        logits = self.logits(passed.final, batch)
         each = functional.cross_entropy(logits, batch.wanted, reduction="none")
         weight = torch.where(batch.decides, self.decision_weight, 1.0)
         text = (each * weight).sum() / weight.sum()
         grounded = each[batch.numbers].mean() if batch.numbers.any() else each.sum() * 0
         box = self._box_loss(logits, batch)
-        dense = self.seen.loss(features, batch.truth)
-        understood = self.understood.loss(tokens, batch.truth)
-        number = self.number.loss(features, batch.truth, self.numbers)
+        dense = self.seen.loss(passed.features, batch.truth)
+        understood = self.understood.loss(passed.tokens, batch.truth)
+        number = self.number.loss(passed.features, batch.truth, self.numbers)
+        gist = self.gist.loss(passed.late[batch.places][batch.decides], batch.categories, batch.kinds)
         shared = self.text_share * text + (1 - self.text_share) * grounded
-        loss = 2 * shared + 0.5 * dense + understood + 0.5 * number + box
-        return {"loss": loss, "text": text, "grounded": grounded, "box": box, "dense": dense, "number": number,
-                "decision": each[batch.decides].mean()}  # fmt: skip
+        loss = 2 * shared + 0.5 * dense + understood + 0.5 * number + box + 0.5 * gist
+        return {
+            "loss": loss,
+            "text": text,
+            "grounded": grounded,
+            "decision": each[batch.decides].mean(),
+            "box": box,
+            "dense": dense,
+            "number": number,
+            "gist": gist,
+        }
 
     def _box_loss(self, logits: Tensor, batch: TextBatch) -> Tensor:
         """Distance between the expected and the true box of each claim."""

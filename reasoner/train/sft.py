@@ -112,6 +112,7 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
         numbers_of(processor.tokenizer, COORDINATES),
         len(album.labels),
         len(album.kinds),
+        len(album.categories),
         batches.grid,
         config.text_share,
         config.decision_weight,
@@ -146,8 +147,7 @@ def _validate(learner: Learner, batches: Batches, rows: int) -> dict[str, float]
 
 
 def _figures(learner: Learner, batch: TextBatch) -> dict[str, float]:
-    states, _, _ = learner.states(batch)
-    logits = learner.logits(states, batch)
+    logits = learner.logits(learner.states(batch).final, batch)
     right = (logits.argmax(-1) == batch.wanted).float()
     found = {
         "text": float(torch.nn.functional.cross_entropy(logits, batch.wanted)),

@@ -135,8 +135,7 @@ def test_training_logits_equal_the_stock_model(parts: Parts) -> None:
     stock.load_state_dict(learner.model.state_dict())
     stock.eval()
     with torch.no_grad():
-        states, _, _ = learner.states(batch)
-        ours = learner.logits(states, batch)
+        ours = learner.logits(learner.states(batch).final, batch)
         theirs = stock(
             input_ids=batch.input_ids,
             attention_mask=torch.ones_like(batch.input_ids),
@@ -184,7 +183,7 @@ def test_augmentation_keeps_truth_and_picture_together(clips: Path) -> None:
 def test_some_true_rows_are_asked_about_another_category(clips: Path) -> None:
     """An event that is not the one asked about is a no, and what happens is still known to the dense losses."""
     true, false = Album.open(clips).rows[1], Album.open(clips).rows[5]
-    made = [asked(true, np.random.default_rng(seed)) for seed in range(200)]
+    made = [asked(true, CATEGORIES, np.random.default_rng(seed)) for seed in range(200)]
     others = [row for row in made if row.category != true.category]
     assert 40 < len(others) < 100
     assert all(not row.answer and row.kind == "fall" and row.start is not None for row in others)
@@ -194,13 +193,13 @@ def test_some_true_rows_are_asked_about_another_category(clips: Path) -> None:
     assert target(others[0]) == (
         "<think>Nothing of the kind: a person falls.</think>\n<answer>No. A person falls.</answer>"
     )
-    assert {asked(false, np.random.default_rng(seed)).answer for seed in range(20)} == {False}
+    assert {asked(false, CATEGORIES, np.random.default_rng(seed)).answer for seed in range(20)} == {False}
 
 
 @pytest.mark.parametrize("name", ["warmup", "sft"])
 def test_twenty_steps_lower_the_loss(clips: Path, name: str) -> None:
     learner, batches, _ = fresh(config(clips))
-    pictures, talk = batches.pictures(0, 8), batches.conversations(0, 4)
+    pictures, talk = batches.pictures(0, 8), batches.plain([0, 1, 2, 5])
     optimizer = torch.optim.AdamW(learner.parameters(), 2e-3)
     losses = []
     for _ in range(20):
