@@ -94,8 +94,8 @@ set_up() {
   if [ -x "$VENV/bin/witness" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     return
   fi
-  python=$(find_python)
-  make_venv "$python"
-  install_project "$dev"
+  python=$(find_python) || return
+  make_venv "$python" || return
+  install_project "$dev" || return
   printf '%s' "$wanted" >"$stamp"
 }

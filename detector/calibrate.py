@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from detector import film
@@ -32,6 +33,7 @@ WORDINGS = 4
 MARGIN = 0.8
 """The threshold is set this much below the held-out event that is hardest to keep."""
 CEILING = 0.5
+LOWEST = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,12 @@ def fit(features: NDArray[np.float64], truth: NDArray[np.bool_], ridge: float = 
 
 
 def calibrate(
-    engine: Engine, folder: ScorerFolder, categories: Sequence[str], seen: Seen, recall: float
+    engine: Engine,
+    folder: ScorerFolder,
+    categories: Sequence[str],
+    seen: Seen,
+    recall: float,
+    most_flags_per_minute: float,
 ) -> dict[str, CategoryRecord]:
     """Slope, offset, novelty weight and threshold of each category, over several wordings of its rule."""
     record = folder.record
@@ -91,55 +98,79 @@ def calibrate(
         known = phrases(category, categories)
         texts = engine.text(tokenizer.encode(known[:: max(1, len(known) // WORDINGS)]))
         logits = record.scale * pooled(seen.tokens, texts, record.sharpness) + record.bias
-        out[category] = _category(category, logits, seen, recall)
+        held, chances = _truth(category, seen)
+        curve = _curve(logits, seen.novelty, held)
+        scores = np.stack([probability(column, seen.novelty, curve) for column in logits.T], axis=1)
+        peaks = np.concatenate([np.zeros(0), *(scores[chance].max(axis=0) for chance in chances)])
+        quiet = scores[held == 0].reshape(-1)
+        minutes = max(len(quiet) * _interval_s(seen) / 60, 1e-9)
+        threshold = choose_threshold(peaks, quiet, minutes, recall, most_flags_per_minute)
+        out[category] = msgspec.structs.replace(
+            curve,
+            threshold=threshold,
+            recall=round(float((peaks >= threshold).mean()) if len(peaks) else 0.0, 4),
+            flags_per_minute=round(float((quiet >= threshold).sum()) / minutes, 4),
+        )
         log.info("%s: %s", category, out[category])
     return out
 
 
-def _category(category: str, logits: NDArray[np.float32], seen: Seen, recall: float) -> CategoryRecord:
+def choose_threshold(
+    peaks: NDArray[np.float64],
+    quiet: NDArray[np.float32],
+    minutes: float,
+    recall: float,
+    most_flags_per_minute: float,
+) -> float:
+    """The highest threshold that keeps `recall` of the events' best scores, with a margin; higher where the quiet
+    frames of so many minutes would be flagged more often than is allowed."""
+    wanted = CEILING
+    if len(peaks):
+        wanted = float(np.sort(peaks)[int((1 - recall) * len(peaks))]) * MARGIN
+    allowed = int(most_flags_per_minute * minutes)
+    bound = float(np.sort(quiet)[::-1][allowed]) if allowed < len(quiet) else 0.0
+    return round(min(CEILING, max(LOWEST, wanted, bound)), 4)
+
+
+def _truth(category: str, seen: Seen) -> tuple[NDArray[np.int8], list[NDArray[np.bool_]]]:
+    """Of each frame: 1 the event is to be seen, 0 it is not there, -1 not to be judged. And of each event that can be
+    seen in time: the frames in which it is to be found."""
     held = np.zeros(len(seen.t_s), np.int8)
-    chances: list[NDArray[np.bool_]] = []
+    chances = []
     for index, scene in enumerate(seen.scenes):
         inside = seen.scene == index
         for event in scene.events:
-            if event.label != category or event.evident_s > scene.duration_s - EVIDENT_S:
+            if event.label != category:
                 continue
-            phases = np.array([film.phase(event, t) for t in seen.t_s])
+            phases = np.array([film.phase(event, t_s) for t_s in seen.t_s.tolist()])
             held[inside & (phases == 1)] = 1
             held[inside & (phases == -1) & (held != 1)] = -1
             chance = inside & (seen.t_s >= event.evident_s) & (seen.t_s <= event.evident_s + EVIDENT_S)
             if any(film.shown(scene, event, t_s) for t_s in seen.t_s[chance].tolist()):
                 chances.append(chance)
+    return held, chances
+
+
+def _curve(logits: NDArray[np.float32], novelty: NDArray[np.float32], held: NDArray[np.int8]) -> CategoryRecord:
+    """The logistic over all wordings; float32 (frames, wordings) logits."""
     judged = held != -1
     wordings = logits.shape[1]
-    features = np.column_stack(
-        [logits[judged].T.reshape(-1).astype(np.float64), np.tile(seen.novelty[judged], wordings).astype(np.float64)]
-    )
+    features = np.column_stack([logits[judged].T.reshape(-1), np.tile(novelty[judged], wordings)]).astype(np.float64)
     truth = np.tile(held[judged] == 1, wordings)
-    slope, novelty, offset = fit(features, truth)
-    if novelty < 0:
+    slope, weight, offset = fit(features, truth)
+    if weight < 0:
         # What is unusual must never count against an event.
         slope, offset = fit(features[:, :1], truth)
-        novelty = 0.0
-    draft = CategoryRecord(
+        weight = 0.0
+    return CategoryRecord(
         slope=float(slope),
         offset=float(offset),
-        novelty=float(novelty),
-        threshold=0.5,
+        novelty=float(weight),
+        threshold=CEILING,
         recall=0.0,
         flags_per_minute=0.0,
     )
-    scores = np.stack([probability(logits[:, wording], seen.novelty, draft) for wording in range(wordings)], axis=1)
-    peaks = np.sort(np.array([scores[chance, wording].max() for chance in chances for wording in range(wordings)]))
-    lost = int(np.floor((1 - recall) * len(peaks)))
-    threshold = min(CEILING, max(1e-3, float(peaks[lost]) * MARGIN)) if len(peaks) else CEILING
-    quiet = held == 0
-    minutes = max(float(quiet.sum()) * float(np.median(np.diff(seen.t_s[seen.scene == 0]))) / 60, 1e-9)
-    return CategoryRecord(
-        slope=draft.slope,
-        offset=draft.offset,
-        novelty=draft.novelty,
-        threshold=round(threshold, 4),
-        recall=round(float((peaks >= threshold).mean()) if len(peaks) else 0.0, 4),
-        flags_per_minute=round(float((scores[quiet] >= threshold).mean(axis=1).sum()) / minutes, 4),
-    )
+
+
+def _interval_s(seen: Seen) -> float:
+    return float(np.median(np.diff(seen.t_s[seen.scene == 0])))

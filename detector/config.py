@@ -88,6 +88,9 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     threads: Count = 1
     render_workers: Count = 1
     recall: Annotated[float, Meta(gt=0, le=1)] = 0.99
-    """Share of held-out events that each category's threshold must let through."""
+    """Share of held-out events that each category's threshold shall let through."""
+    most_flags_per_minute: Positive = 6.0
+    """The threshold rises above what `recall` asks for rather than flag more quiet key frames than this: the last
+    few events are then found a second or two later, and the reasoner is not flooded."""
     cache: str = "runs/scorer-cache"
     """Folder of rendered inputs, used again while the settings that shape them are the same."""

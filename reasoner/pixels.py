@@ -140,11 +140,12 @@ def normalise(patches: torch.Tensor, spec: PatchSpec) -> torch.Tensor:
     std = torch.tensor(spec.std, dtype=torch.float64)
     scale = (1 / (255 * std)).to(patches.device, torch.float32).view(3, 1)
     shift = (torch.tensor(spec.mean, dtype=torch.float64) / std).to(patches.device, torch.float32).view(3, 1)
-    rows = patches.unflatten(1, (3, -1))
+    rows = patches.reshape(len(patches), 3, -1)
     if patches.device.type != "cpu":
         return rows.to(torch.float32).mul_(scale).sub_(shift).flatten(1)
     # numpy asks the system for huge pages, torch does not: touching fresh memory would cost more than the work.
     made = torch.from_numpy(np.empty(rows.shape, np.float32))
-    for fresh, part in zip(made.split(CACHED_ROWS), rows.split(CACHED_ROWS), strict=True):
-        fresh.copy_(part).mul_(scale).sub_(shift)
+    for at in range(0, len(rows), CACHED_ROWS):
+        part = slice(at, at + CACHED_ROWS)
+        made[part].copy_(rows[part]).mul_(scale).sub_(shift)
     return made.flatten(1)

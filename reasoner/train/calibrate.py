@@ -1,119 +1,147 @@
-"""The calibrator of an exported model: fitted on windows of scenes that training never saw, by the serving code.
+"""The bundled model's calibrator: what its components are worth, learnt on scenes that training never saw.
 
-The windows are whole `Window` records with JPEG frames and background, so every component is computed exactly as it
-is for a live camera. The score of the ViT is left out: every window that gets here was flagged by it.
+Each window goes through the serving code. Every yes with evidence is weighed a second time with the regions under its
+boxes taken away, and counts as unsupported then: a calibrator must know what a claim without anything behind it looks
+like. Half of the scenes give the coefficients; the calibration error is that of the other half, as it is.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
+import logging
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import cv2
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.rule import Rule
-from detector.window import Span, Window
-from ingest.clock import Stamp
-from ingest.frame import Cut, FineFrame
+from detector.staged import stage_window
+from detector.window import Window
 from ingest.simulator.world import Scene
-from reasoner.confidence import Calibrator, fit
+from reasoner.confidence import Calibrator, expected_calibration_error, fit
 from reasoner.config import ReasonerConfig
+from reasoner.decision import components
+from reasoner.evidence import Frame, bind
+from reasoner.parse import parse
 from reasoner.reason import Reasoner
-from reasoner.train.clips import Shot, answer_of, scene_of, shots
-from reasoner.train.config import Calibrate
+from reasoner.train.clips import answer_of, scene_of, shots
+from reasoner.train.questions import questions
 
-COMPONENTS = ("vlm_token", "detector_agreement", "temporal_agreement")
-BACKGROUND_S = 3.0
-BACKGROUND_WIDTH = 320
+log = logging.getLogger(__name__)
 
-
-def calibrate(folder: Path, what: Calibrate, today: date) -> Calibrator:
-    """Fits on `what.windows` labelled windows and writes the result into the folder's `witness.json`.
-
-    Raises ValueError when the windows hold fewer than 20 of either answer between them.
-    """
-    reasoner = Reasoner.load(ReasonerConfig(model=str(folder), device="cpu"))
-    components, truths = [], []
-    for window, rule, truth in labelled(what.first_seed, what.windows):
-        verdict = reasoner.reason(window, rule, {})
-        components.append(verdict.confidence.components)
-        truths.append(truth)
-    made = fit(components, truths, date=today.isoformat(), names=COMPONENTS)
-    path = folder / "witness.json"
-    notes = json.loads(path.read_text(encoding="utf-8"))
-    notes["calibrator"] = msgspec.to_builtins(made)
-    path.write_text(json.dumps(notes, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return made
+FIRST_SEED = 5_000_000
+NAMES = ("vlm_token", "detector_agreement", "temporal_agreement")
+"""The ViT's score is left out: staged windows have none of their own."""
 
 
-def labelled(first_seed: int, count: int) -> Iterator[tuple[Window, Rule, bool]]:
-    """`count` windows with their question and its true answer."""
-    made, seed = 0, first_seed
-    while made < count:
-        scene, random = scene_of(seed), np.random.default_rng([seed, 79])
-        for shot in shots(scene, random):
-            window = _window(scene, shot, random)
-            truth = answer_of(scene.events, shot.category, shot.start_s, shot.start_s + shot.groups - 0.5)
+class Weighed(NamedTuple):
+    """One window's answer."""
+
+    said: bool
+    true: bool
+    parts: dict[str, float]
+    blanked: dict[str, float] | None
+    """The components once nothing has changed under the claimed boxes; None without boxes."""
+
+
+def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threads: int = 1) -> dict[str, Any]:
+    """Fits the calibrator of a model folder and writes it into its `witness.json`; returns the figures."""
+    reasoner = Reasoner.load(ReasonerConfig(model=str(folder), threads=threads))
+    halves: tuple[list[Weighed], list[Weighed]] = ([], [])
+    for index, (seed, weighed) in enumerate(_weighed(reasoner, first_seed)):
+        halves[seed % 2].append(weighed)
+        if index % 50 == 49:
+            log.info("calibrating: %d of %d windows", index + 1, windows)
+        if index + 1 >= windows:
+            break
+    learnt, held = halves
+    rows = [(w.parts, w.true) for w in learnt] + [(w.blanked, False) for w in learnt if w.blanked and w.said]
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
+    calibrator = msgspec.structs.replace(
+        fitted,
+        id=f"logistic-{len(held)}-{first_seed}",
+        ece=round(expected_calibration_error([fitted.probability(w.parts) for w in held], [w.true for w in held]), 4),
+        n=len(held),
+    )
+    notes = folder / "witness.json"
+    record = json.loads(notes.read_text(encoding="utf-8"))
+    record["calibrator"] = msgspec.to_builtins(calibrator)
+    notes.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return figures(held, calibrator)
+
+
+def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
+    """What the held-out half says: right answers, precision and recall, ECE, and what blanked evidence does."""
+    yes = [w for w in weighed if w.said]
+    hits = sum(w.true for w in yes)
+    pairs = [(w.parts, w.blanked) for w in yes if w.true and w.blanked is not None]
+    drops = [calibrator.probability(parts) - calibrator.probability(blanked) for parts, blanked in pairs]
+    return {
+        "windows": len(weighed),
+        "right": sum(w.said == w.true for w in weighed) / max(1, len(weighed)),
+        "precision": hits / max(1, len(yes)),
+        "recall": hits / max(1, sum(w.true for w in weighed)),
+        "ece": calibrator.ece,
+        "blanked_fell": sum(drop > 0 for drop in drops) / max(1, len(drops)),
+        "blanked_median_drop": float(np.median(drops)) if drops else 0.0,
+        "weights": dict(zip(calibrator.names, calibrator.weights, strict=True)),
+    }
+
+
+def _weighed(reasoner: Reasoner, first_seed: int) -> Iterator[tuple[int, Weighed]]:
+    seed = first_seed
+    while True:
+        rng = np.random.default_rng([seed, 79])
+        scene = scene_of(seed)
+        for shot in shots(scene, rng):
+            length_s = shot.groups - 0.5
+            truth = answer_of(scene.events, shot.category, shot.start_s, shot.start_s + length_s)
             if truth is None:
                 continue
-            if made < count:
-                yield window, _rule(shot.category), truth is not False
-                made += 1
+            window = stage(scene, shot.start_s, length_s, shot.category, rng)
+            rule = Rule(
+                id=shot.category,
+                category=shot.category,  # type: ignore[arg-type]
+                watch=shot.category,
+                question=questions(shot.category)[0],
+            )
+            yield seed, weigh(reasoner, window, rule, truth is not False)
         seed += 1
 
 
-def _rule(category: str) -> Rule:
-    # The question is put in the model's own words by the reasoner.
-    return Rule(id=category, category=category, watch=category, question=category)  # type: ignore[arg-type]
-
-
-def _window(scene: Scene, shot: Shot, random: np.random.Generator) -> Window:
-    """As the ring would have cut it and the detector would have known its background."""
-    quality = int(random.integers(70, 93))
-    times_s = [shot.start_s + 0.5 * step for step in range(2 * shot.groups)]
-    frames = tuple(
-        FineFrame(stamp=_stamp(time_s), jpeg=_jpeg(scene.frame(time_s), quality), size=scene.size) for time_s in times_s
-    )
-    earlier = [scene.frame(time_s) for time_s in np.arange(times_s[0] - 0.5, 0.1, -BACKGROUND_S)[:7].tolist()]
-    background = b""
-    if len(earlier) >= 3:
-        still = np.median(np.stack(earlier), axis=0).astype(np.uint8)
-        height = round(BACKGROUND_WIDTH * scene.size[1] / scene.size[0])
-        background = _jpeg(np.asarray(cv2.resize(still, (BACKGROUND_WIDTH, height), interpolation=cv2.INTER_AREA)), 90)
-    start, end = frames[0].stamp.utc_ns, frames[-1].stamp.utc_ns
-    hot = start + (end - start) // 2
-    span = Span(
-        window_id=f"{scene.seed:016x}{round(shot.start_s * 1000):016x}",
-        camera_id="synthetic",
-        rule_id=shot.category,
-        epoch=0,
-        start_utc_ns=start,
-        end_utc_ns=end,
-        first_hot_utc_ns=hot,
-        peak_utc_ns=hot,
-        score=0.5,
-        scores=((hot, 0.5),),
-        flagged_utc_ns=end,
-    )
-    cut = Cut(camera_id="synthetic", epoch=0, source_size=scene.size, frames=frames, clip=None, expected=len(frames))
-    return Window(span=span, cut=cut, background=background)
-
-
-def _stamp(time_s: float) -> Stamp:
-    return Stamp(
-        pts=round(time_s * 90_000),
-        time_base=(1, 90_000),
-        utc_ns=round(time_s * 1e9),
-        source="file",
-        uncertainty_ms=0.0,
+def stage(scene: Scene, start_s: float, length_s: float, rule_id: str, rng: np.random.Generator) -> Window:
+    """A window as some camera would have shown it."""
+    return stage_window(
+        scene, start_s, length_s, rule_id, fps=float(rng.choice([8, 10, 12.5, 25])), quality=int(rng.integers(40, 90))
     )
 
 
-def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(data.tobytes())
+def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool) -> Weighed:
+    """Ask once, weigh twice: with the change maps as they are, and with nothing left under the claimed boxes."""
+    from reasoner.pictures import look
+    from reasoner.verify import verify
+
+    seen = look(window, reasoner.target())
+    output = reasoner.backend.answer(reasoner.prompt(seen, reasoner.question(rule), "en", ""), seen.pictures)
+    times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
+    parsed = parse(output.text, times_s[-1])
+    frame = Frame(reasoner.backend.coordinates, seen.view, reasoner.backend.fitted(*seen.size))
+    binding = bind(parsed.claims, times_s, frame)
+
+    def parts(maps: Any) -> dict[str, float]:
+        agreement = verify(binding.bound, binding.failures, maps, seen.activity, times_s, parsed.spans)
+        return components(window.span.score, output, parsed, agreement, reasoner.backend.notes)
+
+    said = parsed.yes is True and bool(binding.bound)
+    blanked = None
+    if said:
+        maps = seen.maps.copy()
+        for item in binding.bound:
+            x1, y1, x2, y2 = item.box.pixels((maps.shape[2], maps.shape[1]))
+            maps[item.frame, y1:y2, x1:x2] = 0
+        blanked = parts(maps)
+    return Weighed(said, true, parts(seen.maps), blanked)

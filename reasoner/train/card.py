@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from reasoner.confidence import Calibrator
 from reasoner.train.album import Album
 from reasoner.train.config import SftConfig
 from reasoner.train.vocabulary import SEEN
@@ -16,9 +15,9 @@ def card(
     config: SftConfig,
     steps: dict[str, int],
     figures: dict[str, Any],
-    fitted: Calibrator | None,
+    fitted: dict[str, Any] | None,
 ) -> str:
-    """Markdown. `steps`: steps that each stage took; `figures`: of `evaluate.summary`."""
+    """Markdown. `steps`: steps that each stage took; `figures`: of `evaluate.summary`; `fitted`: of `calibrate`."""
     return "\n".join(
         [
             *_what(parameters, album),
@@ -70,7 +69,7 @@ def _how(album: Album, config: SftConfig, steps: dict[str, int]) -> list[str]:
     ]
 
 
-def _figures(figures: dict[str, Any], fitted: Calibrator | None) -> list[str]:
+def _figures(figures: dict[str, Any], fitted: dict[str, Any] | None) -> list[str]:
     lines = [
         "## What it does",
         "",
@@ -89,8 +88,11 @@ def _figures(figures: dict[str, Any], fitted: Calibrator | None) -> list[str]:
     ]
     if fitted is not None:
         lines += [
-            f"Confidence: {fitted.method} calibrator over {', '.join(fitted.names)}, fitted on {fitted.n} windows of "
-            f"seeds seen nowhere else ({fitted.date}); five-fold ECE {fitted.ece:.3f}.",
+            f"Confidence, on {fitted['windows']} windows of scenes that neither training nor the calibrator's fit saw, "
+            f"through the serving code: right answers {_number(fitted['right'])}, precision "
+            f"{_number(fitted['precision'])}, recall {_number(fitted['recall'])}, ECE {_number(fitted['ece'])}. When "
+            f"nothing has changed under the cited boxes, it falls in {_number(fitted['blanked_fell'])} of the true "
+            f"alerts, by {_number(fitted['blanked_median_drop'])} in the median.",
             "",
         ]
     return lines

@@ -67,7 +67,7 @@ class Calibrate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Labelled windows on which the exported model's confidence is fitted; none: it stays uncalibrated."""
 
     windows: Annotated[int, Meta(ge=0)] = 400
-    first_seed: Annotated[int, Meta(ge=0)] = 500_000
+    first_seed: Annotated[int, Meta(ge=0)] = 5_000_000
     """Scenes that serve neither training nor validation."""
 
 

@@ -7,7 +7,6 @@ end `model/` in the released layout with `evaluation.json`.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,9 @@ def publish(learner: Learner, processor: Processor, album: Album, config: SftCon
     trainer.journal.write(stage="evaluation", **{k: v for k, v in figures.items() if not isinstance(v, dict)})
     fitted = None
     if config.calibrate.windows:
-        fitted = calibrate(folder, config.calibrate, datetime.now(UTC).date())
-        trainer.journal.write(stage="calibration", ece=fitted.ece, n=fitted.n)
+        what = config.calibrate
+        fitted = calibrate(folder, what.windows, first_seed=what.first_seed, threads=config.threads)
+        trainer.journal.write(stage="calibration", **fitted)
     steps = {name: trainer.steps_of(name) for name in ("warmup", "sft")}
     text = card(parameters(learner.model), album, config, steps, figures, fitted)
     (folder / "README.md").write_text(text, encoding="utf-8")
