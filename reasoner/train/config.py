@@ -83,12 +83,12 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     render: Render = Render()
     calibrate: Calibrate = Calibrate()
     seed: int = 1
-    threads: Count = 2
+    threads: Count = 1
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Arithmetic of the matrix products; weights and optimizer are float32 either way."""
     model: ModelSize = ModelSize()
     warmup: Stage = Stage(learning_rate=1.2e-3, batch=24, minutes=12.0, final_share=0.08)
-    sft: Stage = Stage(learning_rate=8e-4, batch=12, minutes=28.0, final_share=0.02, vision_rate=0.6)
+    sft: Stage = Stage(learning_rate=8e-4, batch=8, minutes=50.0, final_share=0.02, vision_rate=0.6)
     text_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
     decision_weight: Positive = 4.0
     """Weight of the first word of the thinking, which decides between yes and no, against that of a plain token."""

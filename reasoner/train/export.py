@@ -35,7 +35,9 @@ def export(model: Any, processor: Processor, album: Album, config: SftConfig, fo
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    copy.save_pretrained(folder, safe_serialization=True)
+    copy.save_pretrained(folder)
+    # safetensors keeps what it writes to its owner; a packaged model is for everybody.
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     _write(folder / "preprocessor_config.json", _picture_settings(album))

@@ -101,12 +101,14 @@ def test_debug_brings_the_traceback(tmp_path: Path) -> None:
 
 
 def test_check_is_one_screen_without_secrets(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text(f'data = "{tmp_path}/d"\n' + CAMERA)
+    (tmp_path / "empty").mkdir()
+    model = f'[reasoner]\nmodel = "{tmp_path}/empty"\n'
+    (tmp_path / "c.toml").write_text(f'data = "{tmp_path}/d"\n' + CAMERA + model)
     done = witness("check", tmp_path / "c.toml", "--probe", "--timeout", "3")
     assert done.returncode == 1
     assert "hunter22" not in done.stdout + done.stderr
     rows = {line.split("  ")[1].strip() if line.startswith("FAIL") else "" for line in done.stdout.splitlines()}
-    assert "camera gate-1" in rows
+    assert {"camera gate-1", "reasoner"} <= rows
     assert {"data", "kafka", "console", "sqlite", "ffmpeg"} <= {
         word for line in done.stdout.splitlines() for word in line.split()
     }
