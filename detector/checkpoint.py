@@ -25,6 +25,7 @@ FREE = (
     "cache",
     "held_out_scenes",
     "recall",
+    "most_flags_per_minute",
 )
 """Settings that a resumed training may change."""
 

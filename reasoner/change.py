@@ -34,7 +34,8 @@ def change_maps(frames: NDArray[np.uint8], background: NDArray[np.uint8] | None 
     for index, frame in enumerate(frames):
         smooth = cv2.blur(frame, (3, 3))
         gain = min(1.6, max(0.6, level / max(1.0, float(np.median(smooth[::4, ::4])))))
-        difference = cv2.absdiff(cv2.convertScaleAbs(smooth, alpha=gain), still).max(axis=2)
+        red, green, blue = cv2.split(cv2.absdiff(cv2.convertScaleAbs(smooth, alpha=gain), still))
+        difference = cv2.max(cv2.max(red, green), blue)
         maps[index] = cv2.convertScaleAbs(cv2.subtract(difference, DEAD_LEVELS), alpha=SLOPE)
     return maps
 

@@ -46,6 +46,8 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     """Most frame groups of one window; a longer window is shown at a wider spacing."""
     group_step_s: float | None = None
     """Spacing of the groups it was trained on."""
+    max_new_tokens: int = 192
+    """Longest output of a sound model; what runs on is no answer."""
     calibrator: Calibrator | None = None
 
 

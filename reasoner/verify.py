@@ -1,7 +1,8 @@
 """Independent checks: they look at pixels, never at the model's words beyond the box and time they judge.
 
 A box is held against the regions that differ from what the camera usually shows at that frame; a time against the
-signal of change and movement over the window. Blank or shift the boxed evidence and the scores fall.
+signal of change and movement over the window, and against when the box's place is filled. Blank or shift the boxed
+evidence and the scores fall.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ NEUTRAL = 0.5
 _FULL_FILL = 0.35
 """Share of a box that changed when it frames a figure well: figures are not rectangles."""
 _FULL_IOU = 0.5
+_LEAST_FILL = 0.15
+"""Below this share of a box, change is noise or a neighbour's edge."""
 _REACH_S = 0.75
 _PRESENT_SHARE = 0.0015
 """Changed share of the frame that counts as something being there."""
@@ -67,7 +70,10 @@ def verify(
         score = box_score(item.box, maps[item.frame], found[item.frame])
         status = "supported" if score >= SUPPORTED_FROM else "contradicted"
         checks.append(Check(method=METHOD, status=status, score=round(score, 4)))  # type: ignore[arg-type]
-    claimed = [time_score(times_s[item.frame], signal, times_s) for item in bound] + [0.0] * failures
+    claimed = [
+        min(time_score(times_s[item.frame], signal, times_s), moment_score(item.box, item.frame, maps))
+        for item in bound
+    ] + [0.0] * failures
     stated = [span_score(span, signal, times_s) for span in spans]
     return Agreement(
         tuple(checks),
@@ -110,6 +116,16 @@ def time_score(claimed_s: float, signal: NDArray[np.float32], times_s: Sequence[
     """Strongest signal within 0.75 s of a claimed time."""
     near = [float(signal[i]) for i, t in enumerate(times_s) if abs(t - claimed_s) <= _REACH_S]
     return max(near, default=0.0)
+
+
+def moment_score(box: Box, frame: int, maps: NDArray[np.uint8]) -> float:
+    """How much of the box changed at its frame, against the most that ever changes there in the window.
+
+    Whoever passes through a place is there for a moment only: a claim a second off finds it empty.
+    """
+    x1, y1, x2, y2 = box.pixels((maps.shape[2], maps.shape[1]))
+    fills = (maps[:, y1:y2, x1:x2] >= REGION_LEVEL).mean(axis=(1, 2))
+    return min(1.0, float(fills[frame]) / max(_LEAST_FILL, float(fills.max())))
 
 
 def span_score(span: TimeSpan, signal: NDArray[np.float32], times_s: Sequence[float]) -> float:

@@ -35,7 +35,8 @@ class LocalBackend:
         self.notes = folder.notes
         self.processor = processor
         self.model = model
-        self._settings = _greedy(model, processor, max_new_tokens)
+        limit = min(max_new_tokens, folder.notes.max_new_tokens) if folder.notes else max_new_tokens
+        self._settings = _greedy(model, processor, limit)
         # generate fills what a passed configuration leaves open from the model's own; nothing of that may leak in.
         model.generation_config = self._settings
         self._lock = threading.Lock()

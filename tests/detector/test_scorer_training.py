@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from detector import captions, film, samples
-from detector.calibrate import fit
+from detector.calibrate import choose_threshold, fit
 from detector.config import ScorerTrainConfig
 from detector.errors import TrainingError
 from detector.folder import Shape, read_folder
@@ -96,6 +96,16 @@ def test_fit_recovers_a_logistic() -> None:
     p = 1 / (1 + np.exp(-(1.5 * x[:, 0] - 0.5 * x[:, 1] - 1.0)))
     np.testing.assert_allclose(fit(x, rng.random(len(p)) < p), [1.5, -0.5, -1.0], atol=0.08)
     assert np.isfinite(fit(np.array([[-1.0], [1.0]]), np.array([False, True]))).all()
+
+
+@pytest.mark.parametrize(
+    ("recall", "most", "wanted"),
+    [(1.0, 100.0, 0.16), (0.75, 100.0, 0.32), (1.0, 2.0, 0.3), (0.5, 100.0, 0.48), (0.25, 100.0, 0.5)],
+)
+def test_threshold_keeps_events_and_bounds_false_flags(recall: float, most: float, wanted: float) -> None:
+    peaks = np.array([0.6, 0.2, 0.9, 0.4])
+    quiet = np.array([0.05, 0.5, 0.4, 0.3, 0.2, 0.1], np.float32)
+    assert choose_threshold(peaks, quiet, 1.0, recall, most) == pytest.approx(wanted)
 
 
 def test_captions_are_drawn_for_every_state_and_language() -> None:

@@ -132,6 +132,15 @@ def test_confidence_falls_as_boxes_move_away(crossing: Make, rule: Rule) -> None
     assert p[0] - p[-1] > 0.4
 
 
+def test_confidence_falls_as_times_move_away(crossing: Make, rule: Rule) -> None:
+    """The figure is at its place for a moment only; the same box a second later holds nothing."""
+    verdicts = [judge(crossing(), rule, yes((place(1.0), t), when="from 0.0s to 5.0s")) for t in (1.0, 1.5, 2.0, 3.0)]
+    times = [verdict.confidence.components["temporal_agreement"] for verdict in verdicts]
+    assert times == sorted(times, reverse=True)
+    assert times[0] - times[-1] > 0.4
+    assert verdicts[0].confidence.p - verdicts[-1].confidence.p > 0.5
+
+
 def test_evidence_outside_the_zones_is_rejected(crossing: Make) -> None:
     text = yes((place(1.0), 1.0))
     rule = Rule(id="falls", category="fall", watch="a", question="Does somebody fall?", zones=("gate",))
