@@ -30,8 +30,8 @@ SEED = 2_000_000
 EVIDENT_S = 2.0
 """An event counts as found if a frame of the first two seconds in which it can be seen passes."""
 WORDINGS = 4
-MARGIN = 0.8
-"""The threshold is set this much below the held-out event that is hardest to keep."""
+MARGIN = 0.9
+"""Thresholds are tried this much below each held-out event: the next one may score a little less."""
 CEILING = 0.5
 LOWEST = 1e-3
 
@@ -87,8 +87,7 @@ def calibrate(
     folder: ScorerFolder,
     categories: Sequence[str],
     seen: Seen,
-    recall: float,
-    most_flags_per_minute: float,
+    flag_cost: float,
 ) -> dict[str, CategoryRecord]:
     """Slope, offset, novelty weight and threshold of each category, over several wordings of its rule."""
     record = folder.record
@@ -104,7 +103,7 @@ def calibrate(
         peaks = np.concatenate([np.zeros(0), *(scores[chance].max(axis=0) for chance in chances)])
         quiet = scores[held == 0].reshape(-1)
         minutes = max(len(quiet) * _interval_s(seen) / 60, 1e-9)
-        threshold = choose_threshold(peaks, quiet, minutes, recall, most_flags_per_minute)
+        threshold = choose_threshold(peaks, quiet, minutes, flag_cost)
         out[category] = msgspec.structs.replace(
             curve,
             threshold=threshold,
@@ -115,21 +114,19 @@ def calibrate(
     return out
 
 
-def choose_threshold(
-    peaks: NDArray[np.float64],
-    quiet: NDArray[np.float32],
-    minutes: float,
-    recall: float,
-    most_flags_per_minute: float,
-) -> float:
-    """The highest threshold that keeps `recall` of the events' best scores, with a margin; higher where the quiet
-    frames of so many minutes would be flagged more often than is allowed."""
-    wanted = CEILING
-    if len(peaks):
-        wanted = float(np.sort(peaks)[int((1 - recall) * len(peaks))]) * MARGIN
-    allowed = int(most_flags_per_minute * minutes)
-    bound = float(np.sort(quiet)[::-1][allowed]) if allowed < len(quiet) else 0.0
-    return round(min(CEILING, max(LOWEST, wanted, bound)), 4)
+def choose_threshold(peaks: NDArray[np.float64], quiet: NDArray[np.float32], minutes: float, flag_cost: float) -> float:
+    """The threshold with the greatest recall less `flag_cost` for each quiet frame flagged per minute.
+
+    peaks: best score of each event in time; quiet: scores of `minutes` of frames without the event.
+    """
+    best, chosen = -np.inf, CEILING
+    for candidate in sorted(
+        {min(CEILING, max(LOWEST, round(float(peak) * MARGIN, 4))) for peak in peaks}, reverse=True
+    ):
+        worth = float((peaks >= candidate).mean()) - flag_cost * float((quiet >= candidate).sum()) / minutes
+        if worth > best:
+            best, chosen = worth, candidate
+    return chosen
 
 
 def _truth(category: str, seen: Seen) -> tuple[NDArray[np.int8], list[NDArray[np.bool_]]]:

@@ -24,8 +24,7 @@ FREE = (
     "render_workers",
     "cache",
     "held_out_scenes",
-    "recall",
-    "most_flags_per_minute",
+    "flag_cost",
 )
 """Settings that a resumed training may change."""
 

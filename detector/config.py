@@ -87,10 +87,8 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     checkpoint_s: Positive = 60.0
     threads: Count = 1
     render_workers: Count = 1
-    recall: Annotated[float, Meta(gt=0, le=1)] = 0.99
-    """Share of held-out events that each category's threshold shall let through."""
-    most_flags_per_minute: Positive = 6.0
-    """The threshold rises above what `recall` asks for rather than flag more quiet key frames than this: the last
-    few events are then found a second or two later, and the reasoner is not flooded."""
+    flag_cost: Annotated[float, Meta(ge=0, le=1)] = 0.008
+    """Share of a category's events that one false flag per quiet minute is worth when its threshold is chosen. Small:
+    the reasoner rejects a false window cheaply, and an event that is never flagged is lost."""
     cache: str = "runs/scorer-cache"
     """Folder of rendered inputs, used again while the settings that shape them are the same."""

@@ -119,7 +119,7 @@ def _calibrated(config: ScorerTrainConfig, learner: Learner, path: Path) -> Scor
     first = CALIBRATION_SEED + config.seed * SEEDS_PER_RUN
     seeds = range(first, first + config.held_out_scenes)
     seen = look(engine, model.shape.picture_size, seeds, config.scene_s, config.key_interval_s)
-    categories = calibrate(engine, folder, config.categories, seen, config.recall, config.most_flags_per_minute)
+    categories = calibrate(engine, folder, config.categories, seen, config.flag_cost)
     engine.close()
     return export.write_record(path, msgspec.structs.replace(record, categories=categories))
 

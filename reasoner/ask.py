@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector.rule import Rule
+from reasoner.answer import AskEvidence, AskResult, band, frame_number, render
 from reasoner.config import Language, ReasonerConfig
 from reasoner.parse import parse, yes_or_no
 from reasoner.phrases import sentence
 from reasoner.reason import Reasoner, category_of
-from reasoner.verdict import CheckStatus, Decision, ModelRecord, Verdict
+from reasoner.verdict import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
     from detector.window import Window
     from reasoner.recording import Coarse, Recording
+
+__all__ = ["AskResult", "ask", "render"]
 
 COARSE_STEP_S = 5.0
 DENSE_STEP_S = 1.0
@@ -31,50 +32,8 @@ FINE_STEP_S = 0.5
 MOST_WINDOWS = 12
 GOOD_ENOUGH = 0.9
 """A confirmed answer this sure ends the search."""
-HIGH_ABOVE = 0.8
-
-Band = Literal["high", "medium", "low"]
-
-
-class AskEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One box at one frame of the file."""
-
-    object: str
-    time_s: float
-    """Seconds from the first frame, by PTS."""
-    frame: int
-    """round-half-up of seconds x frames per second of the container."""
-    box_px: tuple[int, int, int, int]
-    """x1, y1, x2, y2 in pixels of the decoded frame."""
-    check: CheckStatus
-
-
-class AskResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `witness ask --json` prints."""
-
-    video: str
-    question: str
-    lang: Language
-    answer: str
-    """In the language asked for, times counted from the start of the file."""
-    yes: bool | None
-    span_s: tuple[float, float] | None
-    """When it happens, where the answer says so."""
-    evidence: tuple[AskEvidence, ...]
-    confidence: float
-    """Of the answer given, 0..1."""
-    band: Band
-    decision: Decision
-    """Of the rule-like reading of the question: confirmed, needs_review, or rejected (a no, or nothing to show)."""
-    reasons: tuple[str, ...]
-    duration_s: float
-    fps: float
-    size_px: tuple[int, int]
-    windows: int
-    """Fine windows that were asked about."""
-    model: ModelRecord
-    output: str
-    """The model's own words about the window that decided."""
+FOREIGN_AT_MOST = 0.5
+"""Confidence of an answer to a question outside a model's categories: its own certainty means nothing there."""
 
 
 def ask(
@@ -130,7 +89,8 @@ def _ask(recording: Recording, question: str, reasoner: Reasoner, lang: Language
             break
     assert best is not None
     case = _Found(*best, surest_yes, count)
-    return _result(recording, rule, category, case, reasoner.config.review_below)
+    foreign = notes is not None and bool(notes.categories) and category is None
+    return _result(recording, rule, category, case, reasoner.config.review_below, foreign)
 
 
 def _rank(verdict: Verdict) -> tuple[int, float]:
@@ -220,7 +180,9 @@ class _Found(NamedTuple):
     windows: int
 
 
-def _result(recording: Recording, rule: Rule, category: str | None, found: _Found, review_below: float) -> AskResult:
+def _result(
+    recording: Recording, rule: Rule, category: str | None, found: _Found, review_below: float, foreign: bool
+) -> AskResult:
     verdict = found.verdict
     offset_s = found.window.cut.frames[0].stamp.utc_ns / 1e9
     parsed = parse(verdict.output)
@@ -228,6 +190,8 @@ def _result(recording: Recording, rule: Rule, category: str | None, found: _Foun
     yes = yes_or_no(verdict.answer)
     # A no speaks for every window that was looked at, so it is as sure as the least sure of them.
     confidence = 1 - found.surest_yes if yes is False else verdict.confidence.p
+    if foreign:
+        confidence = min(confidence, FOREIGN_AT_MOST)
     evidence = tuple(
         AskEvidence(
             object=item.label,
@@ -249,7 +213,7 @@ def _result(recording: Recording, rule: Rule, category: str | None, found: _Foun
         confidence=round(confidence, 4),
         band=band(confidence, review_below),
         decision=verdict.decision,
-        reasons=verdict.reasons,
+        reasons=(*verdict.reasons, "unknown_question") if foreign else verdict.reasons,
         duration_s=round(recording.duration_s, 3),
         fps=round(recording.fps, 4),
         size_px=recording.size,
@@ -257,45 +221,3 @@ def _result(recording: Recording, rule: Rule, category: str | None, found: _Foun
         model=verdict.model,
         output=verdict.output,
     )
-
-
-def band(confidence: float, review_below: float) -> Band:
-    """`low` below the review threshold, `high` above 0.8, `medium` between (both ends of it included)."""
-    if confidence < review_below:
-        return "low"
-    return "high" if confidence > HIGH_ABOVE else "medium"
-
-
-def shown(confidence: float, of: Band, review_below: float = 0.6) -> float:
-    """Two decimals that never contradict the band: 0.597 is shown as 0.59, not as 0.60(low)."""
-    lowest, highest = {"low": (0.0, review_below - 0.01), "medium": (review_below, HIGH_ABOVE), "high": (0.81, 1.0)}[of]
-    return min(max(round(confidence, 2), lowest), highest)
-
-
-def frame_number(seconds: float, fps: float) -> int:
-    """round-half-up of seconds x fps: 12.3 x 25 = 307.5 → 308. Rounding first to 1e-6 undoes binary fractions."""
-    return math.floor(round(seconds * fps, 6) + 0.5)
-
-
-_WORDS = {
-    "en": {
-        "head": "Answer:{}", "evidence": "Evidence:", "none": "Evidence:none", "confidence": "Confidence:{:.2f}({})",
-        "item": "- Time:{:.1f}s(frame {}),box:(x1={}, y1={}, x2={}, y2={})",
-        "high": "high", "medium": "medium", "low": "low,needs human review",
-    },
-    "zh": {
-        "head": "答案:{}", "evidence": "证据:", "none": "证据:无", "confidence": "置信度:{:.2f}({})",
-        "item": "- 时间戳:{:.1f}秒(对应第{}帧),边界框:(x1={}, y1={}, x2={}, y2={})",
-        "high": "高", "medium": "中", "low": "低,需人工核实",
-    },
-}  # fmt: skip
-
-
-def render(result: AskResult, lang: Language) -> str:
-    """The text shape of an answer; its punctuation is ASCII in both languages."""
-    words = _WORDS[lang]
-    lines = [words["head"].format(result.answer)]
-    lines.append(words["evidence"] if result.evidence else words["none"])
-    lines += [words["item"].format(item.time_s, item.frame, *item.box_px) for item in result.evidence]
-    lines.append(words["confidence"].format(shown(result.confidence, result.band), words[result.band]))
-    return "\n".join(lines)

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reasoner.ask import AskEvidence, AskResult, ask, band, frame_number, promise, render, windows_over
+from reasoner.answer import AskEvidence, AskResult, band, frame_number, render
+from reasoner.ask import ask, promise, windows_over
 from reasoner.config import ReasonerConfig
 from reasoner.errors import VideoUnreadable
+from reasoner.folder import Notes
 from reasoner.numerals import shifted
 from reasoner.phrases import sentence
 from reasoner.reason import Reasoner
@@ -215,6 +217,22 @@ def test_ask_runs_the_whole_path(tiny: Path, tmp_path: Path) -> None:
     assert msgspec.json.decode(msgspec.json.encode(answered), type=AskResult) == answered
     with pytest.raises(ValueError, match="question is empty"):
         ask(video, "  ", config)
+
+
+@pytest.mark.parametrize(("question", "foreign"), [("有人摔倒吗?", False), ("画面里有几辆车?", True)])
+def test_a_question_outside_the_categories_is_never_sure(
+    tiny: Path, tmp_path: Path, question: str, foreign: bool
+) -> None:
+    """A model that knows falls alone is asked about cars: it may say what it likes, a person has to look."""
+    video = write_video(tmp_path / "v.mp4", [0.04 * k for k in range(50)])
+    config = ReasonerConfig(model=str(tiny), max_new_tokens=8, max_frames=4, threads=1, device="cpu")
+    reasoner = Reasoner.load(config)
+    reasoner.backend.notes = Notes(categories=("fall",), questions={"fall": "Why?"}, keywords={"fall": ("摔",)})
+    answered = ask(video, question, config, "zh", reasoner=reasoner)
+    assert ("unknown_question" in answered.reasons) is foreign
+    if foreign:
+        assert answered.confidence <= 0.5
+        assert render(answered, "zh").endswith("(低,需人工核实)")
 
 
 @pytest.mark.parametrize("kind", ["random", "empty", "missing", "text", "folder", "audio"])
