@@ -87,7 +87,7 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     checkpoint_s: Positive = 60.0
     threads: Count = 1
     render_workers: Count = 1
-    flag_cost: Annotated[float, Meta(ge=0, le=1)] = 0.008
+    flag_cost: Annotated[float, Meta(ge=0, le=1)] = 0.006
     """Share of a category's events that one false flag per quiet minute is worth when its threshold is chosen. Small:
     the reasoner rejects a false window cheaply, and an event that is never flagged is lost."""
     cache: str = "runs/scorer-cache"

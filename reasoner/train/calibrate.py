@@ -1,8 +1,9 @@
 """The bundled model's calibrator: what its components are worth, learnt on scenes that training never saw.
 
 Each window goes through the serving code. Every yes with evidence is weighed a second time with the regions under its
-boxes taken away, and counts as unsupported then: a calibrator must know what a claim without anything behind it looks
-like. Half of the scenes give the coefficients; the calibration error is that of the other half, as it is.
+boxes taken away, and a fifth of these count as unsupported in the fit: a calibrator must know what a claim without
+anything behind it looks like. Half of the scenes give the coefficients; the calibration error is that of the other
+half, as it is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from reasoner.train.questions import questions
 log = logging.getLogger(__name__)
 
 FIRST_SEED = 5_000_000
+BLANKED_EACH = 5
+"""One of this many answers with blanked evidence takes part: with all of them the token would count for nothing."""
 NAMES = ("vlm_token", "detector_agreement", "temporal_agreement")
 """The ViT's score is left out: staged windows have none of their own."""
 
@@ -58,7 +61,9 @@ def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threa
         if index + 1 >= windows:
             break
     learnt, held = halves
-    rows = [(w.parts, w.true) for w in learnt] + [(w.blanked, False) for w in learnt if w.blanked and w.said]
+    rows = [(w.parts, w.true) for w in learnt] + [
+        (w.blanked, False) for w in [w for w in learnt if w.said][::BLANKED_EACH] if w.blanked
+    ]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
     calibrator = msgspec.structs.replace(

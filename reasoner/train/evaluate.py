@@ -15,6 +15,7 @@ from reasoner.boxes import Box
 from reasoner.parse import parse
 from reasoner.processor import Processor
 from reasoner.prompt import messages
+from reasoner.scanner import RawClaim
 from reasoner.train.album import Album
 from reasoner.train.questions import language
 from reasoner.train.row import Row
@@ -91,7 +92,7 @@ def graded(row: Row, output: str, probability: float, seconds: float) -> Outcome
     return Outcome(row, output, said, probability, ious, len(parsed.claims), onset, seconds)
 
 
-def _iou(row: Row, claim: Any) -> float:
+def _iou(row: Row, claim: RawClaim) -> float:
     """The best overlap with an actor of the claimed label at the claimed time; 0 where that is no time of the row."""
     if claim.time_s is None:
         return 0.0
@@ -99,14 +100,10 @@ def _iou(row: Row, claim: Any) -> float:
     if abs(row.times[group] - claim.time_s) > 0.26:
         return 0.0
     truths = [thing.box for thing in row.objects[group] if thing.label == claim.object and thing.actor]
-    found = [_box(numbers) for numbers in claim.boxes]
+    found = [_clamped([value / 1000 for value in box.numbers]) for box in claim.boxes]
     return max(
         (box.iou(other) for numbers in truths if (other := _clamped(numbers)) for box in found if box), default=0.0
     )
-
-
-def _box(numbers: Sequence[float]) -> Box | None:
-    return _clamped([value / 1000 for value in numbers])
 
 
 def _clamped(numbers: Sequence[float]) -> Box | None:
