@@ -104,7 +104,8 @@ def _limits() -> list[str]:
         "",
         "* It knows drawn figures, not people. Real footage is out of its world; its confidence says nothing there.",
         "* It knows the categories above and no others; free questions are matched to them by words.",
-        "* Figures under about 12 px in the view are found poorly; so are bags without a background to compare with.",
+        "* Figures of a few pixels in the view, and bags that already belong to the background, give it little to see; "
+        "neither has been measured on its own.",
         "* Text in the picture is never read.",
         "",
     ]
