@@ -98,10 +98,10 @@ def test_fit_recovers_a_logistic() -> None:
     assert np.isfinite(fit(np.array([[-1.0], [1.0]]), np.array([False, True]))).all()
 
 
-@pytest.mark.parametrize(("cost", "wanted"), [(0.0, 0.18), (0.1, 0.36), (1.0, 0.5)])
+@pytest.mark.parametrize(("cost", "wanted"), [(0.0, 0.18), (0.2, 0.36), (1.0, 0.5)])
 def test_threshold_weighs_events_against_false_flags(cost: float, wanted: float) -> None:
     peaks = np.array([0.6, 0.2, 0.9, 0.4])
-    quiet = np.array([0.05, 0.35, 0.34, 0.3, 0.2, 0.1], np.float32)
+    quiet = np.array([0.05, 0.5, 0.37, 0.3, 0.2, 0.1], np.float32)
     assert choose_threshold(peaks, quiet, 1.0, cost) == pytest.approx(wanted)
     assert choose_threshold(np.zeros(0), quiet, 1.0, cost) == 0.5
 
