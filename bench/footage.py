@@ -13,15 +13,25 @@ FPS = 25
 LENGTH_S = 20.0
 
 
+SENSOR_NOISE = 6.0
+"""Standard deviation in grey levels of what a small sensor adds: some 4 Mbit/s, as many cameras are set to."""
+
+
 def camera_stream(gop_s: float, seed: int = 4) -> Stream:
     """20 s of H.264 in a loop, a key frame each `gop_s`."""
+    import cv2
+    import numpy as np
+
     from ingest.simulator.stream import encode
     from ingest.simulator.world import Scene
 
     scene = Scene(seed, LENGTH_S, size=SIZE)
+    rng = np.random.default_rng(seed)
+    noise = [np.round(rng.normal(0, SENSOR_NOISE, (SIZE[1], SIZE[0], 3))).astype(np.int16) for _ in range(4)]
 
     def frames() -> Iterator[Any]:
         for index in range(int(LENGTH_S * FPS)):
-            yield scene.frame(index / FPS)
+            moved = np.roll(noise[index % 4], index * 37, axis=1)
+            yield cv2.add(scene.frame(index / FPS), moved, dtype=cv2.CV_8U)
 
     return encode(frames(), FPS, gop_s)

@@ -7,6 +7,7 @@ import time
 
 from ingest.config import CameraConfig, IngestConfig
 from ingest.errors import IngestError, SourceDied, SourceStalled, error_for
+from ingest.frame import CoarseFrame
 from ingest.process import CameraProcess
 from ingest.source import parse
 from ingest.status import ProbeReport
@@ -24,8 +25,9 @@ def probe(config: CameraConfig, ingest: IngestConfig, timeout_s: float) -> Probe
     began_s = time.monotonic()
     process = CameraProcess(config, ingest, 1, lambda _, report: reports.put(report))
     codec = ""
+    frame: CoarseFrame | None = None
     try:
-        while True:
+        while not codec or frame is None:
             left_s = began_s + timeout_s - time.monotonic()
             try:
                 report = reports.get(timeout=max(0.0, min(left_s, 0.2)))
@@ -39,16 +41,16 @@ def probe(config: CameraConfig, ingest: IngestConfig, timeout_s: float) -> Probe
                 codec = report.codec
             elif isinstance(report, Ended):
                 raise _failure(report)
-            elif isinstance(report, Coarse):
-                frame = report.frame
-                return ProbeReport(
-                    camera_id=config.id,
-                    codec=codec,
-                    size=frame.source_size,
-                    first_picture_s=round(time.monotonic() - began_s, 3),
-                    clock_source=frame.stamp.source,
-                    clock_offset_ms=None,
-                )
+            elif isinstance(report, Coarse):  # may overtake the word that the stream is open
+                frame = frame or report.frame
+        return ProbeReport(
+            camera_id=config.id,
+            codec=codec,
+            size=frame.source_size,
+            first_picture_s=round(time.monotonic() - began_s, 3),
+            clock_source=frame.stamp.source,
+            clock_offset_ms=None,
+        )
     finally:
         process.end()
 

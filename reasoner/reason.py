@@ -72,11 +72,12 @@ class Reasoner:
         frame = Frame(self.backend.coordinates, seen.view, self.backend.fitted(*seen.size))
         binding = bind(parsed.claims, times_s, frame)
         agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
-        confidence = combine(
-            components(window.span.score, output, parsed, agreement, self.backend.notes),
-            self.backend.notes.calibrator if self.backend.notes else None,
-        )
+        notes = self.backend.notes
+        parts = components(window.span.score, output, parsed, agreement, notes)
+        confidence = combine(parts, notes.calibrator if notes else None)
         decision, reasons = decide(parsed, binding, agreement, confidence.p, self.config.review_below)
+        if decision != "rejected" and notes is not None and parts["vlm_token"] < notes.yes_from:
+            decision, reasons = "rejected", ("unsure_yes",)
         if decision != "rejected" and rule.zones and not stands_in(binding.bound, rule.zones, zones):
             decision, reasons = "rejected", ("outside_zones",)
         case = _Case(window, prompt, output, parsed, binding, agreement, confidence, seen.view)

@@ -141,7 +141,10 @@ def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool) -> Weighed
         agreement = verify(binding.bound, binding.failures, maps, seen.activity, times_s, parsed.spans)
         return components(window.span.score, output, parsed, agreement, reasoner.backend.notes)
 
-    said = parsed.yes is True and bool(binding.bound)
+    as_is = parts(seen.maps)
+    notes = reasoner.backend.notes
+    sure = notes is None or as_is["vlm_token"] >= notes.yes_from
+    said = parsed.yes is True and bool(binding.bound) and sure
     blanked = None
     if said:
         maps = seen.maps.copy()
@@ -149,4 +152,4 @@ def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool) -> Weighed
             x1, y1, x2, y2 = item.box.pixels((maps.shape[2], maps.shape[1]))
             maps[item.frame, y1:y2, x1:x2] = 0
         blanked = parts(maps)
-    return Weighed(said, true, parts(seen.maps), blanked)
+    return Weighed(said, true, as_is, blanked)

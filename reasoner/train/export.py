@@ -15,6 +15,8 @@ from reasoner.train.questions import KEYWORDS, questions
 from reasoner.train.tokens import CHAT_TEMPLATE
 
 NAME = "witness-reasoner-tiny"
+YES_FROM = 0.8
+"""On held-out windows a third of the false answers lies below it, and one in twenty of the true ones."""
 
 
 def export(model: Any, processor: Processor, album: Album, config: SftConfig, folder: Path) -> None:
@@ -68,6 +70,7 @@ def notes(album: Album, config: SftConfig) -> dict[str, Any]:
         "coordinates": "rel1000",
         "prompt": "brief",
         "decision_token": "think_first",
+        "yes_from": YES_FROM,
         "decision_words": ["The", "Nothing"],
         "categories": list(categories),
         "questions": {category: questions(category)[0] for category in categories},

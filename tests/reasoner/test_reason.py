@@ -141,6 +141,17 @@ def test_confidence_falls_as_times_move_away(crossing: Make, rule: Rule) -> None
     assert verdicts[0].confidence.p - verdicts[-1].confidence.p > 0.5
 
 
+@pytest.mark.parametrize(
+    ("p_yes", "decision", "reasons"), [(0.85, "confirmed", ()), (0.75, "rejected", ("unsure_yes",))]
+)
+def test_a_yes_below_the_operating_point_is_none(
+    crossing: Make, rule: Rule, p_yes: float, decision: str, reasons: tuple[str, ...]
+) -> None:
+    text = yes((place(1.0), 1.0), (place(4.0), 4.0))
+    verdict = Reasoner(Spoken(text, p_yes, Notes(yes_from=0.8)), ReasonerConfig()).reason(crossing(), rule, {})
+    assert (verdict.decision, verdict.reasons) == (decision, reasons)
+
+
 def test_evidence_outside_the_zones_is_rejected(crossing: Make) -> None:
     text = yes((place(1.0), 1.0))
     rule = Rule(id="falls", category="fall", watch="a", question="Does somebody fall?", zones=("gate",))
