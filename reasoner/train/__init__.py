@@ -1,1 +1,1 @@
-"""Training of the reasoner: the tiny bundled Qwen3-VL from scratch, full-size checkpoints from rows."""
+"""Training of the reasoner: the tiny bundled Qwen3-VL, from nothing to a calibrated folder."""
