@@ -1,4 +1,4 @@
-"""Memory of the last 60 s of a 1080p25 camera: our ring of packets against raw yuv420p frames of the same seconds."""
+"""Memory of the last 60 s of the ingest benchmark's camera: our ring of packets against raw yuv420p frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    stream = camera_stream(gop_s=2.0)
+    stream = camera_stream(gop_s=5.0)
     ring = Ring(options.seconds, 1 << 30)
     time_base = (1, 90_000)
     timeline = CameraClock(time_base, 0).timeline
