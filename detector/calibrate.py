@@ -12,7 +12,7 @@ import numpy as np
 
 from detector import film
 from detector.captions import phrases
-from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder
+from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
 from detector.memory import CameraMemory
 from detector.novelty import Novelty
 from detector.similarity import pooled, probability
@@ -47,16 +47,17 @@ class Seen:
     scenes: tuple[Scene, ...]
 
 
-def look(engine: Engine, size: tuple[int, int], seeds: Sequence[int], scene_s: float, interval_s: float) -> Seen:
+def look(engine: Engine, shape: Shape, seeds: Sequence[int], scene_s: float, interval_s: float) -> Seen:
     """Plays the scenes as cameras, a key frame each `interval_s`, through memory, engine and novelty as in serving."""
     rows: list[tuple[int, float, NDArray[np.float32], float]] = []
     scenes = []
     for index, seed in enumerate(seeds):
-        scene, memory, novelty = film.make_scene(seed, scene_s), CameraMemory(size), Novelty()
+        scene, memory, novelty = film.make_scene(seed, scene_s), CameraMemory(shape.picture_size), Novelty()
         scenes.append(scene)
         for t_s in film.key_times(seed, scene_s, interval_s):
             frame = film.coarse_frame(scene, t_s, "scene", 60)
-            tokens = engine.image(memory.look(0, frame.stamp.utc_ns, frame.image())[None])[0]
+            picture = memory.look(0, frame.stamp.utc_ns, frame.image())[..., : shape.channels]
+            tokens = engine.image(np.ascontiguousarray(picture)[None])[0]
             rows.append((index, t_s, tokens.astype(np.float16), novelty.update(tokens)))
     return Seen(
         scene=np.array([row[0] for row in rows]),

@@ -59,7 +59,10 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """One training of the scorer on the synthetic scenes (`witness train scorer FILE`)."""
 
     seed: Annotated[int, Meta(ge=0, le=99)] = 0
-    categories: Annotated[tuple[Category, ...], Meta(min_length=1)] = ("abandoned_object", "fall", "fight", "running")
+    categories: Annotated[tuple[Category, ...], Meta(min_length=1)] = (
+        "abandoned_object", "crowd", "fall", "fight", "fire_smoke", "intrusion", "loitering", "running", "tamper",
+        "vehicle_wrong_way",
+    )  # fmt: skip
     scenes: Annotated[int, Meta(ge=1, le=10_000)] = 400
     """Scenes to learn from."""
     held_out_scenes: Annotated[int, Meta(ge=2, le=10_000)] = 120

@@ -29,7 +29,6 @@ from detector.folder import (
     hashes,
     read_folder,
 )
-from detector.preprocess import CHANNELS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +52,7 @@ def write_weights(model: ScorerModel, folder: Path) -> None:
     rounded = load_weights(model.shape, folder / WEIGHTS)
     shape = model.shape
     width, height = shape.picture_size
-    pictures = torch.zeros((2, height, width, CHANNELS), dtype=torch.uint8)
+    pictures = torch.zeros((2, height, width, shape.channels), dtype=torch.uint8)
     ids = torch.ones((2, shape.text_length), dtype=torch.int64)
     _export(rounded.image, "image.", pictures, "pictures", "tokens", folder / IMAGE_GRAPH)
     _export(rounded.text, "text.", ids, "ids", "texts", folder / TEXT_GRAPH)
@@ -97,7 +96,7 @@ def parity(folder: ScorerFolder, seed: int = 0) -> float:
     onnx, torch = OnnxEngine(folder), TorchEngine(folder, device="cpu")
     worst = 0.0
     for count in (1, 3):
-        pictures = rng.integers(0, 256, (count, height, width, CHANNELS), dtype=np.uint8)
+        pictures = rng.integers(0, 256, (count, height, width, shape.channels), dtype=np.uint8)
         ids = rng.integers(0, shape.vocabulary, (count, shape.text_length), dtype=np.int64)
         worst = max(
             worst,

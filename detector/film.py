@@ -11,7 +11,7 @@ import numpy as np
 from detector import preprocess
 from ingest.clock import Stamp
 from ingest.frame import CoarseFrame
-from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth
+from ingest.simulator.episode import EVENTS, LOOKALIKES, PLACES, EventTruth, place_for, playable
 from ingest.simulator.world import ObjectTruth, Scene
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def make_scene(seed: int, duration_s: float) -> Scene:
         return Scene(seed, duration_s)
     rng = np.random.default_rng([seed, 77])
     alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
-    draws = rng.random(12)
-    kinds = [
-        str(rng.choice(list(EVENTS) if draw < 0.42 else alike if draw < 0.88 else ["walking", "nothing"]))
-        for draw in draws
-    ]
+    place = str(rng.choice(list(PLACES)))
+    pools = [playable(pool, place) for pool in (EVENTS, alike, ["walking", "nothing"])]
+    # What only this kind of place can show comes as often as all the rest, or it would hardly be seen.
+    pools[:2] = [pool + [kind for kind in pool if place_for([kind])] * 4 for pool in pools[:2]]
+    kinds = [str(rng.choice(pools[0 if draw < 0.42 else 1 if draw < 0.88 else 2])) for draw in rng.random(12)]
     return Scene(seed, duration_s, kinds=kinds)
 
 
@@ -123,7 +123,7 @@ def states(scene: Scene, t_s: float, grid: tuple[int, int]) -> dict[str, tuple[i
         actors = [each for each in objects if each.id in about]
         if out.get(event.label, (-1, None))[0] == -1:
             out[event.label] = (held if actors else -1, _where(actors, grid))
-    for label in {each.label for each in objects}:
+    for label in {each.label for each in objects} - set(EVENTS) - out.keys():
         out[label] = (1, _where([each for each in objects if each.label == label], grid))
     if not scene.truth(t_s):
         out["empty"] = (1, np.full(grid[0] * grid[1], -1, np.int8))

@@ -35,6 +35,8 @@ AVERAGE = 0.995
 WARM_STEPS = 60
 LOWER = 0.6
 """Peak of a cycle's learning rate as a share of the peak before."""
+ONE_WAY = ("car",)
+"""Whoever drives on the right would drive on the left in a mirror."""
 COMMON = ("person", "bag", "empty", "walking")
 """States that hold on most frames: they teach what is in a picture, and then nothing more."""
 
@@ -56,6 +58,8 @@ class Learner:
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
         self._pools = _pools(samples, config.categories)
+        cars = [samples.names.index(name) for name in ONE_WAY if name in samples.names]
+        self._one_way = (samples.truth[:, cars] == 1).any(axis=1)
         # Half precision pays only where the processor multiplies it natively.
         can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         self._half = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
@@ -117,7 +121,8 @@ class Learner:
         names = self._names()
         columns = [self.samples.names.index(name) for name in names]
         lines = [captions.draw(name, self.config.categories, self.words) for name in names]
-        pictures, where = augment(self.samples.pictures[rows], self.samples.where[rows][:, columns], self.dice)
+        fixed = self._one_way[rows]
+        pictures, where = augment(self.samples.pictures[rows], self.samples.where[rows][:, columns], self.dice, fixed)
         truth = torch.from_numpy(self.samples.truth[rows][:, columns])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -157,13 +162,16 @@ def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64
 
 
 def augment(
-    pictures: NDArray[np.uint8], where: NDArray[np.int8], dice: np.random.Generator
+    pictures: NDArray[np.uint8], where: NDArray[np.int8], dice: np.random.Generator, fixed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-    """Mirrors, changes channel order and light; uint8 (n, H, W, 5) and int8 (n, states, tokens), both fresh."""
+    """Mirrors, changes channel order and light; uint8 (n, H, W, 7) and int8 (n, states, tokens), both fresh.
+
+    fixed: bool (n,), what must not be mirrored.
+    """
     pictures, where = np.array(pictures), np.array(where)
     rows, columns = pictures.shape[1] // 16, pictures.shape[2] // 16
     for index in range(len(pictures)):
-        if dice.random() < 0.5:
+        if dice.random() < 0.5 and not fixed[index]:
             pictures[index] = pictures[index, :, ::-1]
             grid = where[index].reshape(-1, rows, columns)
             where[index] = grid[:, :, ::-1].reshape(where[index].shape)

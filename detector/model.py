@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from detector.folder import Shape
-from detector.preprocess import CHANNELS
 from detector.statement import PAD
 
 HEAD_WIDTH = 32
@@ -75,13 +74,13 @@ class Local(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """uint8 (N, H, W, 5) to unit vectors (N, rows * columns, dim)."""
+    """uint8 (N, H, W, channels) to unit vectors (N, rows * columns, dim)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         columns, rows = shape.grid
         layers: list[nn.Module] = []
-        taken = CHANNELS
+        taken = shape.channels
         for given, rounds in ((24, 0), (48, 1), (96, 2), (shape.width, 1)):
             layers += [halving(taken, given), *(Local(given) for _ in range(rounds))]
             taken = given
@@ -91,7 +90,7 @@ class ImageTower(nn.Module):
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, shape.dim)
         self.register_buffer(
-            "centre", torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]).view(1, CHANNELS, 1, 1), persistent=False
+            "centre", torch.tensor([1.0] * 3 + [0.0] * (shape.channels - 3)).view(1, -1, 1, 1), persistent=False
         )
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """From a coarse frame to the scorer's input: one implementation for serving, export and training.
 
-A scorer's picture is uint8 (H, W, 5): red, green, blue, change against what the camera usually shows, change against
-the coarse frame before. Two extra planes because one still picture shows neither who is running nor which bag is new.
+A scorer's picture is uint8 (H, W, 7): red, green, blue, change against what the camera usually shows, change against
+the coarse frame before, the trail of the former over the last seconds and how long it has dwelt where it is. One still
+picture shows neither who is running nor which bag is new, and no two of them show who loiters.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHANNELS = 5
+CHANNELS = 7
+TRAIL_HALF_S = 3.0
+"""A trail is half as strong after so many seconds (a motion history image: Bobick and Davis, PAMI 2001)."""
+DWELL_HALF_S = 4.0
+"""Half-life of the running mean that says how long something has been there."""
 NOISE_LEVEL = 5
 """Differences up to this many grey levels are sensor and codec noise."""
 CONTRAST = 4
@@ -54,15 +59,17 @@ def per_second(age_s: float) -> float:
     return 1.0 / min(max(age_s, 1.0), 4.0)
 
 
-def stack(
-    picture: NDArray[np.uint8], from_background: NDArray[np.uint8] | None, from_previous: NDArray[np.uint8] | None
-) -> NDArray[np.uint8]:
-    """The scorer's input, uint8 (H, W, 5), C order. A reference that is not yet known gives a plane of zeros."""
+def fade(plane: NDArray[np.uint8], age_s: float, half_s: float) -> NDArray[np.uint8]:
+    """A remembered plane, uint8 (H, W), after `age_s`."""
+    return np.asarray(cv2.convertScaleAbs(plane, alpha=0.5 ** (age_s / half_s)), np.uint8)
+
+
+def stack(picture: NDArray[np.uint8], *planes: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The scorer's input, uint8 (H, W, 7), C order: RGB and four planes, zeros for one that is not yet known."""
     height, width = picture.shape[:2]
     out = np.zeros((height, width, CHANNELS), np.uint8)
     out[..., :3] = picture
-    if from_background is not None:
-        out[..., 3] = from_background
-    if from_previous is not None:
-        out[..., 4] = from_previous
+    for index, plane in enumerate(planes, 3):
+        if plane is not None:
+            out[..., index] = plane
     return out

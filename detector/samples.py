@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 ORDINARY_SHARE = 0.35
 """Share of frames kept on which neither an event nor a look-alike is seen."""
 TRAIN_SEED = 1_000_000
@@ -41,7 +41,7 @@ class Samples:
     """One row per kept frame."""
 
     pictures: NDArray[np.uint8]
-    """(n, H, W, 5), on disk."""
+    """(n, H, W, 7), on disk."""
     names: tuple[str, ...]
     """The states, columns of the two below."""
     truth: NDArray[np.int8]
@@ -54,7 +54,7 @@ class Samples:
 
 
 def render(seed: int, config: ScorerTrainConfig, shape: Shape) -> tuple[NDArray[np.uint8], States]:
-    """The kept frames of one scene, uint8 (k, H, W, 5), and what holds on each. Depends on the arguments only."""
+    """The kept frames of one scene, uint8 (k, H, W, 7), and what holds on each. Depends on the arguments only."""
     rng = np.random.default_rng([seed, 79])
     scene = film.make_scene(seed, config.scene_s)
     interval = config.key_interval_s * (2 if rng.random() < config.sparse_share else 1)

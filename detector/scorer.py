@@ -126,7 +126,7 @@ class Scorer:
         memory = self._memories.get(frame.camera_id)
         if memory is None:
             memory = self._memories[frame.camera_id] = CameraMemory(self._folder.record.shape.picture_size)
-        return memory.look(frame.epoch, frame.stamp.utc_ns, frame.image())
+        return memory.look(frame.epoch, frame.stamp.utc_ns, frame.image())[..., : self._folder.record.shape.channels]
 
     def _tokens(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         starts = range(0, len(pictures), self._max_batch)

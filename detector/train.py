@@ -25,6 +25,7 @@ from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
 from detector.learner import Learner
 from detector.measure import SEED as MEASURE_SEED
 from detector.measure import Measured, measure
+from detector.preprocess import CHANNELS
 from detector.rule import Rule
 from detector.samples import SEEDS_PER_RUN, load_samples
 from detector.scorer import Scorer
@@ -92,6 +93,7 @@ def train(config: ScorerTrainConfig, out: Path, resume: bool = False) -> TrainRe
 
 def _shape(config: ScorerTrainConfig) -> Shape:
     return Shape(
+        channels=CHANNELS,
         width=config.width,
         depth=config.depth,
         text_width=config.text_width,
@@ -118,7 +120,7 @@ def _calibrated(config: ScorerTrainConfig, learner: Learner, path: Path) -> Scor
     engine = OnnxEngine(folder, threads=config.threads)
     first = CALIBRATION_SEED + config.seed * SEEDS_PER_RUN
     seeds = range(first, first + config.held_out_scenes)
-    seen = look(engine, model.shape.picture_size, seeds, config.scene_s, config.key_interval_s)
+    seen = look(engine, model.shape, seeds, config.scene_s, config.key_interval_s)
     categories = calibrate(engine, folder, config.categories, seen, config.flag_cost)
     engine.close()
     return export.write_record(path, msgspec.structs.replace(record, categories=categories))

@@ -6,14 +6,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from ingest.clip import mux
 from ingest.config import IngestConfig
 from ingest.decode import Decoder, fine_frames, grid
-from ingest.errors import SourceUndecodable
+from ingest.errors import CutUnavailable, SourceUndecodable
 from ingest.frame import Cut
+from ingest.ring import Run
 from ingest.watch import Watch
 from ingest.wire import CutOrder, CutReply
 
@@ -21,6 +23,15 @@ MAX_WAITING = 32
 """Cuts that wait for their end or their turn; more are refused at once."""
 MAX_SPAN_S = 120.0
 _LOOK_EVERY_S = 0.05
+
+
+class Coding(NamedTuple):
+    """How a camera's packets are coded."""
+
+    codec: str
+    extradata: bytes
+    size: tuple[int, int]
+    """Coded width and height, px."""
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -88,22 +99,33 @@ class Cutter:
             return CutReply(number=order.number, reason="the camera has not sent a picture yet")
         with watch.lock:
             run = watch.ring.select(order.start_utc_ns, order.end_utc_ns)
-        if run is None:
-            return CutReply(number=order.number, reason="the ring holds nothing of that span")
-        wanted = grid(order.start_utc_ns, order.end_utc_ns, self._ingest.fine_step_s)
+        coding = Coding(self.codec, self.extradata, self.size)
         try:
-            fine = fine_frames(Decoder(self.codec, self.extradata, self._ingest.max_pixels), run, wanted)
-        except SourceUndecodable as error:
-            return CutReply(number=order.number, reason=str(error))
-        if not fine.frames:
-            return CutReply(number=order.number, reason="no picture of that span could be decoded")
-        cut = Cut(
-            camera_id=self._camera_id,
-            epoch=run.timeline.epoch,
-            source_size=fine.source_size,
-            frames=tuple(fine.frames),
-            clip=mux(run, self.codec, self.extradata, self.size),
-            expected=len(wanted),
-            corrupt=fine.corrupt,
-        )
+            cut = cut_of(self._camera_id, run, coding, order.start_utc_ns, order.end_utc_ns, self._ingest)
+        except CutUnavailable as error:
+            return CutReply(number=order.number, reason=error.reason)
         return CutReply(number=order.number, cut=cut)
+
+
+def cut_of(
+    camera_id: str, run: Run | None, coding: Coding, start_utc_ns: int, end_utc_ns: int, ingest: IngestConfig
+) -> Cut:
+    """Fine frames and clip of a span, from what a ring selected for it. Raises CutUnavailable."""
+    if run is None:
+        raise CutUnavailable("the ring holds nothing of that span")
+    wanted = grid(start_utc_ns, end_utc_ns, ingest.fine_step_s)
+    try:
+        fine = fine_frames(Decoder(coding.codec, coding.extradata, ingest.max_pixels), run, wanted)
+    except SourceUndecodable as error:
+        raise CutUnavailable(str(error)) from None
+    if not fine.frames:
+        raise CutUnavailable("no picture of that span could be decoded")
+    return Cut(
+        camera_id=camera_id,
+        epoch=run.timeline.epoch,
+        source_size=fine.source_size,
+        frames=tuple(fine.frames),
+        clip=mux(run, coding.codec, coding.extradata, coding.size),
+        expected=len(wanted),
+        corrupt=fine.corrupt,
+    )

@@ -50,7 +50,11 @@ class Watch:
         first_epoch: int,
         on_coarse: Callable[[CoarseFrame], bool],
         on_beat: Callable[[Beat], None],
+        *,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """`steady_ns` and `wall_ns` are the clocks of arrival; a recording is played by others than the machine's."""
         self.lock = threading.Lock()
         self.ring = Ring(ingest.ring_s, ingest.ring_mib * 1024 * 1024)
         self._camera, self._ingest, self._demuxer, self._shown = camera, ingest, demuxer, shown
@@ -67,8 +71,9 @@ class Watch:
         self._long_gop_ticks = max(LONG_GOP_LOOK_S, ingest.coarse_interval_s) * ticks_per_s
         self._last_coarse_pts: int | None = None
         self._picture_size: tuple[int, int] | None = None
-        self._wall_minus_steady_ns = time.time_ns() - time.monotonic_ns()
-        self._last_picture_ns = self._last_beat_ns = time.monotonic_ns()
+        self._steady_ns = steady_ns
+        self._wall_minus_steady_ns = wall_ns() - steady_ns()
+        self._last_picture_ns = self._last_beat_ns = steady_ns()
         self._beat_packets = 0
         self._packets = self._bytes = self._key_frames = self._coarse = 0
         self._dropped: Counter[str] = Counter()
@@ -76,16 +81,17 @@ class Watch:
 
     def run(self) -> None:
         """Until the camera ends the stream. Raises the errors of ingest."""
-        steady_ns = time.monotonic_ns
+        steady_ns = self._steady_ns
         asked_ns = steady_ns()
         for packet in self._demuxer.packets():
             came_ns = steady_ns()
-            self._take(packet, came_ns)
+            self.take(packet, came_ns)
             if came_ns - asked_ns > _WAITED_NS:  # nothing was left to read: never sleeps on a backlog
                 time.sleep(PACE_S)
             asked_ns = steady_ns()
 
-    def _take(self, coded: Coded, steady_ns: int) -> None:
+    def take(self, coded: Coded, steady_ns: int) -> None:
+        """One packet, in decode order, that came at `steady_ns`. Raises SourceUndecodable for a flood or blindness."""
         key = coded.is_keyframe
         pts, dts = coded.pts, coded.dts
         if pts is None:  # FFmpeg leaves it out of the first packet of an RTSP stream
@@ -157,7 +163,7 @@ class Watch:
                     self.ring.relabel(timeline)
             self._picture_size = picture.source_size
             self._last_coarse_pts = self._last_looked_pts = pts
-            self._last_picture_ns = time.monotonic_ns()
+            self._last_picture_ns = self._steady_ns()
             frame = CoarseFrame(
                 camera_id=self._camera.id,
                 epoch=timeline.epoch,

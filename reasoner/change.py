@@ -33,11 +33,26 @@ def change_maps(frames: NDArray[np.uint8], background: NDArray[np.uint8] | None 
     maps = np.empty(frames.shape[:3], np.uint8)
     for index, frame in enumerate(frames):
         smooth = cv2.blur(frame, (3, 3))
-        gain = min(1.6, max(0.6, level / max(1.0, float(np.median(smooth[::4, ::4])))))
+        gain = _exposure(smooth[::4, ::4], still[::4, ::4], level)
         red, green, blue = cv2.split(cv2.absdiff(cv2.convertScaleAbs(smooth, alpha=gain), still))
         difference = cv2.max(cv2.max(red, green), blue)
         maps[index] = cv2.convertScaleAbs(cv2.subtract(difference, DEAD_LEVELS), alpha=SLOPE)
     return maps
+
+
+def _exposure(frame: NDArray[np.uint8], still: NDArray[np.uint8], level: float) -> float:
+    """The gain that undoes a change of exposure: the ratio of the medians, unless the frame fits better as it is.
+
+    Where something covers half of the picture the medians are of different things; what is still to be seen then fits
+    without any gain. `level`: median of `still`.
+    """
+    gain = min(1.6, max(0.6, level / max(1.0, float(np.median(frame)))))
+    if abs(gain - 1) < 0.04:
+        return gain
+    before, after = (
+        float(np.percentile(cv2.absdiff(cv2.convertScaleAbs(frame, alpha=alpha), still), 30)) for alpha in (1.0, gain)
+    )
+    return 1.0 if before <= after else gain
 
 
 def regions(change_map: NDArray[np.uint8], min_share: float = 0.0004) -> list[Box]:

@@ -29,7 +29,7 @@ class Engine(Protocol):
     """Most pictures in one call."""
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, H, W, 5), 1 <= N <= max_batch, to float32 (N, T, dim) tokens of unit length.
+        """uint8 (N, H, W, channels), 1 <= N <= max_batch, to float32 (N, T, dim) tokens of unit length.
 
         T is the grid's rows x columns, row by row, so that a zone is a mask over tokens; a tower that only gives one
         vector for the picture has T = 1.

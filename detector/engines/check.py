@@ -8,19 +8,18 @@ import numpy as np
 
 from detector.errors import EngineMismatch
 from detector.folder import Shape
-from detector.preprocess import CHANNELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def check_pictures(pictures: NDArray[np.uint8], shape: Shape, max_batch: int) -> None:
-    """Raises EngineMismatch, naming both sides, unless this is uint8 (1..max_batch, H, W, 5)."""
+    """Raises EngineMismatch, naming both sides, unless this is uint8 (1..max_batch, H, W, channels)."""
     width, height = shape.picture_size
-    wanted = (height, width, CHANNELS)
+    wanted = (height, width, shape.channels)
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != wanted:
         raise EngineMismatch(
-            f"the image tower takes uint8 (N, {height}, {width}, {CHANNELS}), not {pictures.dtype} {pictures.shape}"
+            f"the image tower takes uint8 (N, {height}, {width}, {shape.channels}), not {pictures.dtype} {pictures.shape}"
         )
     if not 1 <= len(pictures) <= max_batch:
         raise EngineMismatch(f"{len(pictures)} pictures in one call; this engine takes 1 to {max_batch}")

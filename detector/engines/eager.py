@@ -9,7 +9,6 @@ import numpy as np
 from detector.engines.check import check_ids, check_pictures
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
 from detector.folder import WEIGHTS, ScorerFolder
-from detector.preprocess import CHANNELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +46,7 @@ class TorchEngine:
             ) from None
         self._model: ScorerModel | None = model.to(self._device)
         width, height = self._shape.picture_size
-        self.image(np.zeros((1, height, width, CHANNELS), np.uint8))
+        self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch

@@ -10,7 +10,6 @@ import numpy as np
 from detector.engines.check import check_ids, check_pictures
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
 from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, ScorerFolder
-from detector.preprocess import CHANNELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,10 +44,10 @@ class OnnxEngine:
         width, height = self._shape.picture_size
         self._session: Any = self._open(
             folder.file(IMAGE_GRAPH),
-            ("pictures", "tensor(uint8)", (height, width, CHANNELS)),
+            ("pictures", "tensor(uint8)", (height, width, self._shape.channels)),
             ("tokens", "tensor(float)", (columns * rows, self._shape.dim)),
         )
-        self.image(np.zeros((1, height, width, CHANNELS), np.uint8))
+        self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         session = self._session

@@ -24,6 +24,8 @@ class Look:
     legs: tuple[float, float, float]
     skin: tuple[float, float, float]
     hair: tuple[float, float, float]
+    words: str = ""
+    """Printed on the chest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,20 @@ class Director:
 
     def face(self, towards: Spot) -> None:
         self.heading = math.atan2(towards[1] - self.spot[1], towards[0] - self.spot[0])
+
+    def pace(self, reach_m: float, speed: float, turns: int) -> list[float]:
+        """To and fro around one place, with a short look around at each turn; gives the moments of the turns."""
+        home, along = self.spot, float(self.rng.uniform(-0.25, 0.25))
+        side = float(self.rng.choice([-1.0, 1.0]))
+        moments = []
+        for turn in range(turns):
+            reach = reach_m * float(self.rng.uniform(0.8, 1.2)) * (0.5 if turn == 0 else 1.0)
+            ahead = side if turn % 2 == 0 else -side
+            to = home[0] + ahead * reach_m / 2 * math.cos(along), home[1] + ahead * reach / 2 * math.sin(along)
+            self.go(to, speed, 0.1)
+            moments.append(self.now_s)
+            self.wait(float(self.rng.uniform(0.15, 0.45)))
+        return moments
 
     def wait(self, length_s: float, talking: bool = False) -> None:
         """Stand, or stand and talk with a hand."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -42,25 +43,78 @@ class Stroke:
     width_px: float
     colour: Colour
 
+    def bounds(self) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2 in px."""
+        half = self.width_px / 2
+        return (
+            min(self.x1, self.x2) - half,
+            min(self.y1, self.y2) - half,
+            max(self.x1, self.x2) + half,
+            max(self.y1, self.y2) + half,
+        )
+
+    def moved(self, dx: float, dy: float) -> Stroke:
+        return Stroke(self.x1 + dx, self.y1 + dy, self.x2 + dx, self.y2 + dy, self.width_px, self.colour)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A filled convex polygon. Pixels."""
+
+    corners: tuple[tuple[float, float], ...]
+    colour: Colour
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2 in px."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def moved(self, dx: float, dy: float) -> Face:
+        return Face(tuple((x + dx, y + dy) for x, y in self.corners), self.colour)
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """A word with its lower left corner at x, y and letters `height_px` high; too small to read, it is left out."""
+
+    x: float
+    y: float
+    height_px: float
+    word: str
+    colour: Colour
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        return self.x, self.y - self.height_px, self.x, self.y
+
+    def moved(self, dx: float, dy: float) -> Print:
+        return Print(self.x + dx, self.y + dy, self.height_px, self.word, self.colour)
+
+
+Part = Stroke | Face | Print
+
 
 @dataclass(frozen=True, slots=True)
 class Silhouette:
-    """One actor in the picture: strokes from far to near, its depth for the painter's order, its floor shadow."""
+    """One actor in the picture: parts from far to near, its depth for the painter's order, its floor shadow."""
 
     id: int
     label: str
+    """Empty: light that is no object of the truth."""
     depth_m: float
-    strokes: tuple[Stroke, ...]
-    shadow: tuple[float, float, float, float]
+    parts: tuple[Part, ...]
+    shadow: tuple[float, float, float, float] | None = None
     """Centre x, y and half axes in px."""
+    opacity: float = 1.0
+    """Below 1 the parts are one veil with soft edges: smoke, steam, glow."""
 
     def bounds(self) -> tuple[float, float, float, float]:
         """x1, y1, x2, y2 in px, unclamped."""
-        left = min(min(s.x1, s.x2) - s.width_px / 2 for s in self.strokes)
-        top = min(min(s.y1, s.y2) - s.width_px / 2 for s in self.strokes)
-        right = max(max(s.x1, s.x2) + s.width_px / 2 for s in self.strokes)
-        bottom = max(max(s.y1, s.y2) + s.width_px / 2 for s in self.strokes)
-        return left, top, right, bottom
+        left, top, right, bottom = zip(*(part.bounds() for part in self.parts), strict=True)
+        return min(left), min(top), max(right), max(bottom)
+
+    def moved(self, dx: float, dy: float) -> Silhouette:
+        """The same shape elsewhere in the picture."""
+        return Silhouette(self.id, self.label, self.depth_m, tuple(p.moved(dx, dy) for p in self.parts), self.shadow)
 
 
 def in_scene(posture: Posture) -> NDArray[np.float64]:
@@ -98,7 +152,9 @@ def person(identity: int, look: Look, posture: Posture, lens: Lens) -> Silhouett
     head = 0.105 * look.height_m / 1.75 * lens.focal_px / z
     drawn.append((z - 0.05, Stroke(x, y, x, y, 2 * head, look.skin)))
     drawn.append((z - 0.06, Stroke(x, y - head * 0.35, x, y - head * 0.35, 1.7 * head, look.hair)))
-    strokes = tuple(stroke for _, stroke in sorted(drawn, key=lambda pair: -pair[0]))
+    strokes: tuple[Part, ...] = tuple(stroke for _, stroke in sorted(drawn, key=lambda pair: -pair[0]))
+    if look.words:
+        strokes += _chest_print(flat, look)
     low, high = scene[:, [0, 2]].min(axis=0), scene[:, [0, 2]].max(axis=0)
     centre = lens.project(np.array([((low[0] + high[0]) / 2, 0.0, (low[1] + high[1]) / 2)]))[0]
     scale = lens.focal_px / centre[2]
@@ -110,6 +166,17 @@ def person(identity: int, look: Look, posture: Posture, lens: Lens) -> Silhouett
         float(max(0.25, (high[1] - low[1]) / 2 + 0.08) * scale * tilt),
     )
     return Silhouette(identity, "person", float(flat[:, 2].mean()), strokes, shadow)
+
+
+def _chest_print(flat: NDArray[np.float64], look: Look) -> tuple[Print, ...]:
+    neck, pelvis = flat[figure.NECK], flat[figure.PELVIS]
+    trunk = float(pelvis[1] - neck[1])
+    if trunk < 14:
+        return ()
+    ink = (245.0, 245.0, 245.0) if sum(look.top) < 380 else (15.0, 15.0, 15.0)
+    height = trunk * 0.16
+    x = float(neck[0] + pelvis[0]) / 2 - 0.42 * height * len(look.words)
+    return (Print(x, float(neck[1]) + trunk * 0.42, height, look.words, ink),)
 
 
 def _stroke(start: NDArray[np.float64], end: NDArray[np.float64], width_px: float, colour: Colour) -> Stroke:
@@ -178,7 +245,9 @@ def bag(item: Bag, hand: tuple[float, float, float] | None, lens: Lens) -> Silho
 
 
 def cast_shadow(picture: NDArray[np.uint8], shape: Silhouette, strength: float) -> None:
-    """Darken the floor under a silhouette."""
+    """Darken the floor under a silhouette that throws a shadow."""
+    if shape.shadow is None:
+        return
     x, y, a, b = shape.shadow
     x1, x2 = max(0, int(x - a - 1)), min(picture.shape[1], int(x + a + 2))
     y1, y2 = max(0, int(y - b - 1)), min(picture.shape[0], int(y + b + 2))
@@ -193,23 +262,60 @@ def cast_shadow(picture: NDArray[np.uint8], shape: Silhouette, strength: float) 
 
 
 def draw(picture: NDArray[np.uint8], shape: Silhouette, ink: Colour | int | None = None, scale: float = 1.0) -> None:
-    """Draw the strokes into an RGB picture in their own colours, or into a mask with one ink at a scale."""
-    unit = 1 << SUBPIXEL_BITS
-    for stroke in shape.strokes:
-        colour = stroke.colour if ink is None else ink
-        if stroke.x1 == stroke.x2 and stroke.y1 == stroke.y2:
-            centre = (round(stroke.x1 * scale * unit), round(stroke.y1 * scale * unit))
-            cv2.circle(
-                picture,
-                centre,
-                max(8, round(stroke.width_px * scale * unit / 2)),
-                colour,
-                -1,
-                cv2.LINE_AA,
-                SUBPIXEL_BITS,
-            )
-        else:
-            first = (round(stroke.x1 * scale * unit), round(stroke.y1 * scale * unit))
-            second = (round(stroke.x2 * scale * unit), round(stroke.y2 * scale * unit))
-            thick = max(1, round(stroke.width_px * scale))
-            cv2.line(picture, first, second, colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
+    """Draw the parts into an RGB picture in their own colours, or into a mask with one ink at a scale."""
+    if shape.opacity < 1 and ink is None:
+        _veil(picture, shape)
+        return
+    for part in shape.parts:
+        _DRAW[type(part)](picture, part, part.colour if ink is None else ink, scale)
+
+
+UNIT = 1 << SUBPIXEL_BITS
+
+
+def _fixed(x: float, y: float, scale: float) -> tuple[int, int]:
+    return round(x * scale * UNIT), round(y * scale * UNIT)
+
+
+def _draw_stroke(picture: NDArray[np.uint8], stroke: Stroke, colour: Colour | int, scale: float) -> None:
+    first = _fixed(stroke.x1, stroke.y1, scale)
+    if stroke.x1 == stroke.x2 and stroke.y1 == stroke.y2:
+        radius = max(8, round(stroke.width_px * scale * UNIT / 2))
+        cv2.circle(picture, first, radius, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        return
+    thick = max(1, round(stroke.width_px * scale))
+    cv2.line(picture, first, _fixed(stroke.x2, stroke.y2, scale), colour, thick, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_face(picture: NDArray[np.uint8], face: Face, colour: Colour | int, scale: float) -> None:
+    corners = np.round(np.array(face.corners) * scale * UNIT).astype(np.int32)
+    cv2.fillConvexPoly(picture, corners, colour, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_print(picture: NDArray[np.uint8], text: Print, colour: Colour | int, scale: float) -> None:
+    if picture.ndim == 2:
+        return
+    where, size = (round(text.x * scale), round(text.y * scale)), text.height_px * scale / 21
+    cv2.putText(picture, text.word, where, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+
+
+_DRAW: dict[type[Part], Callable[..., None]] = {Stroke: _draw_stroke, Face: _draw_face, Print: _draw_print}
+
+
+def _veil(picture: NDArray[np.uint8], shape: Silhouette) -> None:
+    """All parts as one soft translucent layer; each part keeps its colour, the rim fades."""
+    left, top, right, bottom = shape.bounds()
+    rim = max(2.0, 0.06 * (right - left))
+    x1, x2 = max(0, int(left - 2 * rim)), min(picture.shape[1], int(right + 2 * rim) + 1)
+    y1, y2 = max(0, int(top - 2 * rim)), min(picture.shape[0], int(bottom + 2 * rim) + 1)
+    if x1 >= x2 or y1 >= y2:
+        return
+    under = picture[y1:y2, x1:x2]
+    layer, mask = under.copy(), np.zeros(under.shape[:2], np.uint8)
+    for part in shape.parts:
+        here = part.moved(-x1, -y1)
+        _DRAW[type(here)](layer, here, here.colour, 1.0)
+        _DRAW[type(here)](mask, here, 255, 1.0)
+    soft = cv2.GaussianBlur(mask, (0, 0), rim).astype(np.float32)[..., None] * (shape.opacity / 255)
+    layer = cv2.GaussianBlur(layer, (0, 0), rim / 2)
+    picture[y1:y2, x1:x2] = (under * (1 - soft) + layer * soft).astype(np.uint8)

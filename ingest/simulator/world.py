@@ -13,13 +13,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.simulator import episode, figure, paint, scenery
+from ingest.simulator import figure, paint, scenery
 from ingest.simulator.actor import Bag
-from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth, Stage
+from ingest.simulator.episode import (
+    EVENTS,
+    LOOKALIKES,
+    PLACES,
+    EventTruth,
+    episode_names,
+    place_for,
+    play,
+    playable,
+)
+from ingest.simulator.episodes.passers import passes_by
 from ingest.simulator.lens import Lens
 from ingest.simulator.paint import Silhouette
+from ingest.simulator.stage import Stage
+from ingest.simulator.weather import Weather
 
-VERSION = 2
+__all__ = ["EVENTS", "LOOKALIKES", "MARGIN_S", "VERSION", "EventTruth", "ObjectTruth", "Scene", "episode_names"]
+
+VERSION = 3
 """Raised whenever the same seed would give other pixels or other truth."""
 MARGIN_S = 9.0
 """No event begins later than this before the scene's end."""
@@ -48,18 +62,16 @@ class Scene:
         width, height = size
         pitch = float(rng.uniform(0.14, 0.42))
         self.lens = Lens(width, height, width * float(rng.uniform(0.72, 1.0)), 2.4 + 5.0 * (pitch - 0.12), pitch)
-        self.scenery = scenery.build(self.lens, rng)
+        drawn = str(rng.choice(list(PLACES), p=list(PLACES.values())))
+        self.place = place_for(kinds or ()) or drawn
+        """One of `episode.PLACES`."""
+        self.scenery = scenery.build(self.lens, rng, self.place)
         self.stage = Stage(self.lens, self.scenery, rng)
         self.events: tuple[EventTruth, ...]
         self.lookalikes: tuple[EventTruth, ...]
         self._play(rng, list(kinds) if kinds is not None else None)
-        level = float(rng.uniform(1.0, 3.2)) * (1.8 if self.scenery.infrared else 1.0)
-        channels = 1 if self.scenery.infrared else 3
-        self._grain = [np.round(rng.normal(0, level, (height, width, channels))).astype(np.int16) for _ in range(3)]
-        self._drift = (float(rng.uniform(0, 0.05)), float(rng.uniform(0.02, 0.15)), float(rng.uniform(0, 6)))
-        self._step = (float(rng.uniform(0, duration_s)), float(rng.uniform(0.75, 1.3))) if rng.random() < 0.12 else None
+        self._camera = Weather.draw(rng, size, duration_s, self.scenery.infrared)
         self._shadow = float(rng.uniform(0.12, 0.45))
-        self._soft = float(rng.choice([0.0, 0.0, 0.6, 0.9]))
 
     def _play(self, rng: np.random.Generator, kinds: list[str] | None) -> None:
         events: list[EventTruth] = []
@@ -73,13 +85,12 @@ class Scene:
             if queue is not None and not queue:
                 break
             kind = queue.pop(0) if queue is not None else self._choose(rng, last, rested)
-            people, bags, begun = len(stage.people), len(stage.bags), stage.now_s
-            truth = _run(stage, kind)
+            before, begun = stage.counts(), stage.now_s
+            truth = play(stage, kind)
             if truth is not None and kind in EVENTS:
                 if truth.start_s > self.duration_s - MARGIN_S and queue is None:
                     # Too late to be told before the end: take it back rather than show half an event.
-                    del stage.people[people:], stage.bags[bags:]
-                    stage.now_s = begun
+                    stage.rewind(before, begun)
                     break
                 events.append(truth)
                 last, rested = kind, False
@@ -88,21 +99,26 @@ class Scene:
                 if truth is not None:
                     alike.append(truth)
             if kind != "nothing" and rng.random() < 0.3:
-                episode.passes_by(stage, begun + float(rng.uniform(0, max(0.5, stage.now_s - begun - 4))))
+                passes_by(stage, begun + float(rng.uniform(0, max(0.5, stage.now_s - begun - 4))))
             stage.now_s += float(rng.uniform(2.0, 4.5))
         self.events = tuple(
             EventTruth(e.label, e.start_s, e.evident_s, min(e.end_s, self.duration_s), e.actors) for e in events
         )
         self.lookalikes = tuple(alike)
 
-    @staticmethod
-    def _choose(rng: np.random.Generator, last: str, rested: bool) -> str:
+    def _choose(self, rng: np.random.Generator, last: str, rested: bool) -> str:
         """After something ordinary an event, never the same twice running; after an event either."""
         draw = rng.random()
         if rested or draw < 0.4:
-            return str(rng.choice([kind for kind in EVENTS if kind != last]))
+            known = [kind for kind in playable(EVENTS, self.place) if kind != last]
+            own = [kind for kind in known if place_for([kind])]
+            # What only this place can show comes often here, or it would hardly ever be seen.
+            return str(rng.choice(own if own and rng.random() < 0.4 else known))
         if draw < 0.8:
-            return str(rng.choice([play.__name__ for plays in LOOKALIKES.values() for play in plays]))
+            alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
+            known = playable(alike, self.place)
+            own = [kind for kind in known if place_for([kind])]
+            return str(rng.choice(own if own and rng.random() < 0.4 else known))
         return "walking" if draw < 0.93 else "nothing"
 
     def silhouettes(self, t_s: float) -> list[Silhouette]:
@@ -120,6 +136,8 @@ class Scene:
             shape_of_bag = self._bag(bag, t_s, hands)
             if shape_of_bag is not None:
                 out.append(shape_of_bag)
+        for prop in self.stage.props:
+            out += prop.shapes(t_s, self.lens)
         return sorted(out, key=lambda shape: -shape.depth_m)
 
     def _bag(self, bag: Bag, t_s: float, hands: dict[int, NDArray[np.float64]]) -> Silhouette | None:
@@ -155,20 +173,8 @@ class Scene:
             nearest = shapes[index + 1].depth_m if index + 1 < len(shapes) else 0.0
             for block in self._blocks_between(shape.depth_m, nearest):
                 self._hide_behind(picture, block)
-        if self._soft:
-            picture = cv2.GaussianBlur(picture, (0, 0), self._soft)
-        gain = 1 + self._drift[0] * math.sin(2 * math.pi * self._drift[1] * t_s + self._drift[2])
-        if self._step is not None and t_s >= self._step[0]:
-            gain *= self._step[1]
-        if self.scenery.infrared:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
-        grain = self._grain[round(t_s * 1000) * 7919 % len(self._grain)]
-        shift = round(t_s * 1000) * 104_729 % picture.shape[1]
-        lit = cv2.convertScaleAbs(picture, alpha=gain)
-        out = cv2.add(lit.reshape(grain.shape), np.roll(grain, shift, axis=1), dtype=cv2.CV_8U)
-        if self.scenery.infrared:
-            out = cv2.cvtColor(out, cv2.COLOR_GRAY2RGB)
-        return np.asarray(out, np.uint8)
+        gain = math.prod(d.gain for d in self.stage.dimmings if d.start_s <= t_s < d.end_s)
+        return self._camera.see(picture, t_s, gain)
 
     def truth(self, t_s: float) -> tuple[ObjectTruth, ...]:
         """Every object of which some part lies in the picture."""
@@ -177,8 +183,9 @@ class Scene:
         shapes = self.silhouettes(t_s)
         masks: list[NDArray[np.uint8]] = []
         for index, shape in enumerate(shapes):
-            for mask in masks:
-                paint.draw(mask, shape, 0, scale)
+            if shape.opacity == 1:
+                for mask in masks:
+                    paint.draw(mask, shape, 0, scale)
             mask = np.zeros((int(height * scale), int(width * scale)), np.uint8)
             paint.draw(mask, shape, 255, scale)
             masks.append(mask)
@@ -192,39 +199,22 @@ class Scene:
         for shape, mask in zip(shapes, masks, strict=True):
             left, top, right, bottom = shape.bounds()
             alone = np.zeros((int((bottom - top) * scale) + 3, int((right - left) * scale) + 3), np.uint8)
-            moved = paint.Silhouette(
-                shape.id, shape.label, 0, tuple(_moved(s, -left, -top) for s in shape.strokes), shape.shadow
-            )
-            paint.draw(alone, moved, 255, scale)
+            paint.draw(alone, shape.moved(-left, -top), 255, scale)
             whole = max(1, int((alone > 127).sum()))
             x1, y1 = max(0.0, left / width), max(0.0, top / height)
             x2, y2 = min(1.0, right / width), min(1.0, bottom / height)
-            if x1 < x2 and y1 < y2:
+            if shape.label and x1 < x2 and y1 < y2:
                 visible = min(1.0, float((mask > 127).sum()) / whole)
                 out.append(ObjectTruth(shape.id, shape.label, (x1, y1, x2, y2), visible))
-        return tuple(out)
+        return (*out, *self._groups(t_s, out))
 
-
-def _moved(stroke: paint.Stroke, dx: float, dy: float) -> paint.Stroke:
-    return paint.Stroke(stroke.x1 + dx, stroke.y1 + dy, stroke.x2 + dx, stroke.y2 + dy, stroke.width_px, stroke.colour)
-
-
-def _run(stage: Stage, kind: str) -> EventTruth | None:
-    if kind == "nothing":
-        episode.nothing(stage)
-        return None
-    if kind == "walking":
-        return episode.walking(stage)
-    if kind in EVENTS:
-        return EVENTS[kind](stage)
-    for plays in LOOKALIKES.values():
-        for play in plays:
-            if play.__name__ == kind:
-                return play(stage)
-    raise ValueError(f"no episode is called {kind!r}; there are {', '.join(episode_names())}")
-
-
-def episode_names() -> tuple[str, ...]:
-    """Every kind that a scene can be asked to play."""
-    alike = tuple(play.__name__ for plays in LOOKALIKES.values() for play in plays)
-    return (*EVENTS, *alike, "walking", "nothing")
+    def _groups(self, t_s: float, seen: Sequence[ObjectTruth]) -> list[ObjectTruth]:
+        """Each group as one object: the hull of its members in the picture; visible is the share of them one can see."""
+        found = []
+        for group in self.stage.groups:
+            members = [thing for thing in seen if thing.id in group.members]
+            if members and group.start_s <= t_s < group.end_s:
+                x1, y1, x2, y2 = zip(*(thing.box for thing in members), strict=True)
+                visible = sum(thing.visible > 0.3 for thing in members) / len(group.members)
+                found.append(ObjectTruth(group.id, group.label, (min(x1), min(y1), max(x2), max(y2)), visible))
+        return found

@@ -15,6 +15,8 @@ GAIN = (0.75, 1.3)
 OTHER_SHARE = 0.35
 FIRST_SHARE = 0.3
 """How often the words are the category's first, which is how a site's rule is put to the model."""
+ONE_WAY = ("car",)
+"""Whoever drives on the right would drive on the left in a mirror: such rows stay as they are."""
 LATER_SHARE, LATER_S = 0.2, 8.0
 """Share of rows whose times begin later, as those of a part of a long window do, and by how much at most."""
 
@@ -29,7 +31,7 @@ def augmented(pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
     levels = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
     pictures[:, 0] = levels[pictures[:, 0][..., order]]
     pictures[:, 1, ..., 0] = levels[pictures[:, 1, ..., 0]]
-    if random.random() < 0.5:
+    if random.random() < 0.5 and not any(thing.label in ONE_WAY for group in row.objects for thing in group):
         return pictures[:, :, :, ::-1], mirrored(row)
     return pictures, row
 

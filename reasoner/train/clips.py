@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.simulator.episode import EVENTS, LOOKALIKES, EventTruth
+from ingest.simulator.episode import EVENTS, LOOKALIKES, PLACES, EventTruth, place_for, playable
 from ingest.simulator.world import Scene
 from reasoner.boxes import Box, to_view
 from reasoner.pictures import MOTION_SIZE, motion_pictures
@@ -171,8 +171,9 @@ def scene_of(seed: int) -> Scene:
     rng = np.random.default_rng([seed, 77])
     alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
     draw = rng.random()
-    main = str(rng.choice(sorted(EVENTS))) if draw < 0.52 else str(rng.choice(alike)) if draw < 0.92 else "walking"
-    before = [str(rng.choice(["walking", "nothing", *alike]))] if rng.random() < 0.5 else []
+    main = str(rng.choice(sorted(EVENTS))) if draw < 0.6 else str(rng.choice(alike)) if draw < 0.94 else "walking"
+    place = place_for([main]) or str(rng.choice(list(PLACES)))
+    before = [str(rng.choice(playable(["walking", "nothing", *alike], place)))] if rng.random() < 0.5 else []
     return Scene(seed, 75.0, kinds=[*before, main])
 
 

@@ -18,6 +18,8 @@ VISIBLE_FROM = 0.5
 GRID = 5
 """Claimed coordinates are multiples of this, of 1000."""
 LAST_TIME_S = 19.9
+GROWN_S = 1.0
+"""What grows (a fire, a cloth drawn over the lens) is pointed at from so long after its onset."""
 
 Pointed = tuple[Thing, float]
 """An object and the time at which it is pointed at."""
@@ -72,6 +74,16 @@ def _first_and_last(row: Row) -> list[Pointed]:
     return inside[:1] if len(inside) == 1 else [inside[0], inside[-1]] if inside else []
 
 
+def _full_grown(row: Row) -> list[Pointed]:
+    """As `_first_and_last`, for what begins small: the first sight is that of a second after the onset."""
+    pointed = _first_and_last(row)
+    grown = [pair for pair in pointed if pair[1] >= _start(row) + GROWN_S]
+    for group, thing in _actors(row):
+        if row.times[group] >= _start(row) + GROWN_S - 1e-6 and grown:
+            return [(thing, row.times[group]), grown[-1]] if row.times[group] < grown[-1][1] else [grown[-1]]
+    return grown or pointed
+
+
 def _together(row: Row) -> list[Pointed]:
     """The actors at the group nearest to the middle of the event that shows most of them; two at most."""
     middle = (_start(row) + _end(row)) / 2
@@ -93,6 +105,30 @@ STORIES: Mapping[str, Story] = {
     ),
     "fight": Story("Two people fight", _together, {1: "The {0} fights.", 2: "The {0} fights with the {1}."}),
     "running": Story("A person runs", _first_and_last, {1: "The {0} runs.", 2: "The {0} runs and the {1} still runs."}),
+    "crowd": Story(
+        "A crowd gathers", _first_and_last, {1: "The {0} gathers.", 2: "The {0} gathers and the {1} is still there."}
+    ),
+    "fire_smoke": Story(
+        "Something burns", _full_grown, {1: "The {0} breaks out.", 2: "The {0} breaks out and the {1} goes on."}
+    ),
+    "intrusion": Story(
+        "A person enters the marked zone",
+        _first_and_last,
+        {1: "The {0} enters the zone.", 2: "The {0} enters the zone and the {1} is in it."},
+    ),
+    "loitering": Story(
+        "A person loiters", _first_and_last, {1: "The {0} loiters.", 2: "The {0} loiters and the {1} still loiters."}
+    ),
+    "tamper": Story(
+        "The camera is covered",
+        _full_grown,
+        {1: "The {0} hides the view.", 2: "The {0} hides the view and the {1} stays."},
+    ),
+    "vehicle_wrong_way": Story(
+        "A car drives the wrong way",
+        _first_and_last,
+        {1: "The {0} drives the wrong way.", 2: "The {0} drives the wrong way and the {1} goes on."},
+    ),
 }
 
 SEEN: Mapping[str, str] = {
@@ -104,6 +140,18 @@ SEEN: Mapping[str, str] = {
     "talk": "two people talk",
     "cyclist": "a person rides a bicycle",
     "brisk_walk": "a person walks fast",
+    "small_group": "a few people stand together",
+    "family_walks": "a few people walk together",
+    "steam": "steam rises",
+    "lamp": "a lamp is switched on",
+    "stands_at_zone": "a person stands before the zone",
+    "skirts_zone": "a person walks along the zone",
+    "waits": "a person waits",
+    "turns_back": "a person turns back",
+    "close_passer": "a person passes close to the camera",
+    "lights_out": "the lights go out",
+    "vehicle_right_way": "a car drives the right way",
+    "vehicle_stops": "a car stops and drives on",
     "walking": "people walk by",
     "walks": "people walk by",
     "standing": "people stand",

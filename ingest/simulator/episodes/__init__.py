@@ -1,0 +1,1 @@
+"""What can happen in a scene, one family of acts per file."""
