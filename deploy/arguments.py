@@ -91,6 +91,9 @@ def _simulate(one: OneLineParser) -> None:
     one.add_argument("--seed", type=int, default=1, metavar="N", help="of the scenes (default: 1)")
     one.add_argument("--seconds", type=positive, metavar="N", help="stop after N seconds (default: run until Ctrl-C)")
     one.add_argument("--files", nargs="+", type=Path, metavar="FILE", help="serve these recordings instead of scenes")
+    one.add_argument(
+        "--sheet", type=Path, metavar="PNG", help="write a contact sheet of every event and look-alike instead"
+    )
     one.add_argument("--fault", metavar="NAME", help="misbehave in this way; `--fault list` names them")
     one.add_argument(
         "--render", type=Path, metavar="DIR", help="write scenes as MP4 files with truth.json, serve nothing"

@@ -1,4 +1,4 @@
-"""What light, weather and the camera itself do to a picture: drift, flicker, a sudden step, rain, shake, blur, noise."""
+"""What light, weather and the camera do to a picture: drift, flicker, a sudden step, rain, shake, blur, noise."""
 
 from __future__ import annotations
 

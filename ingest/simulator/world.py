@@ -209,7 +209,7 @@ class Scene:
         return (*out, *self._groups(t_s, out))
 
     def _groups(self, t_s: float, seen: Sequence[ObjectTruth]) -> list[ObjectTruth]:
-        """Each group as one object: the hull of its members in the picture; visible is the share of them one can see."""
+        """Each group as one object: the hull of its members; visible is the share of them that one can see."""
         found = []
         for group in self.stage.groups:
             members = [thing for thing in seen if thing.id in group.members]

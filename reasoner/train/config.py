@@ -87,6 +87,8 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Arithmetic of the matrix products; weights and optimizer are float32 either way."""
     model: ModelSize = ModelSize()
+    start_from: str = ""
+    """A model folder of the same sizes whose weights are taken over; empty: from nothing."""
     warmup: Stage = Stage(learning_rate=1.2e-3, batch=24, minutes=12.0, final_share=0.08)
     sft: Stage = Stage(learning_rate=8e-4, batch=8, minutes=50.0, final_share=0.02, vision_rate=0.6)
     text_share: Annotated[float, Meta(ge=0, le=1)] = 0.6

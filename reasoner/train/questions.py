@@ -202,12 +202,26 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
         "打架", "斗殴", "殴打", "攻击", "冲突", "打起来",
     ),
     "running": ("run", "sprint", "rush", "跑"),
-    "crowd": ("crowd", "gather", "many people", "lots of people", "mob", "assembl", "聚集", "人群", "拥挤", "围在一起", "聚在一起",),
+    "crowd": (
+        "crowd", "gather", "group of", "many people", "lots of people", "mob", "assembl", "聚集", "人群", "拥挤",
+        "围在一起", "聚在一起",
+    ),
     "fire_smoke": ("fire", "flame", "smoke", "burn", "smoulder", "火", "烟", "燃烧",),
-    "intrusion": ("zone", "restricted", "intru", "trespass", "forbidden", "hatched", "no-go", "marked area", "禁区", "闯入", "入侵", "划线区域", "标记区域", "擅自", "禁止区域",),
-    "loitering": ("loiter", "linger", "hang about", "hanging a", "pace up", "wander", "prowl", "back and forth", "徘徊", "来回", "逗留", "踱步",),
-    "tamper": ("camera", "lens", "tamper", "sabotag", "cover", "block", "spray", "遮挡", "镜头", "挡住", "摄像", "喷漆",),
-    "vehicle_wrong_way": ("vehicle", "car ", "wrong way", "wrong-way", "wrong direction", "against the", "wrong side", "逆行", "逆向", "反方向", "车道",),
+    "intrusion": (
+        "zone", "restricted", "intru", "trespass", "forbidden", "hatched", "no-go", "nobody may", "marked area", "禁区",
+        "闯入", "入侵", "划线区域", "标记区域", "擅自", "禁止区域",
+    ),
+    "loitering": (
+        "loiter", "linger", "hang about", "hanging a", "pace up", "wander", "prowl", "back and forth", "徘徊",
+        "来回", "逗留", "踱步",
+    ),
+    "tamper": (
+        "camera", "lens", "the view", "tamper", "sabotag", "cover", "block", "spray", "遮挡", "镜头", "挡住", "摄像", "喷漆",
+    ),
+    "vehicle_wrong_way": (
+        "vehicle", "car ", "wrong way", "wrong-way", "wrong direction", "against the", "wrong side", "逆行",
+        "逆向", "开错", "反方向", "车道",
+    ),
 }  # fmt: skip
 """Words by which a free question about a category is recognised."""
 

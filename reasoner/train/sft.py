@@ -28,6 +28,7 @@ from reasoner.train.dense import overlaps
 from reasoner.train.errors import BadCheckpoint
 from reasoner.train.evaluate import evaluate
 from reasoner.train.export import export
+from reasoner.train.inherit import inherit
 from reasoner.train.learner import Learner
 from reasoner.train.model import new_model, numbers_of, parameters, whiten
 from reasoner.train.stage import Course, Trainer, mean_of
@@ -106,7 +107,10 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
     model: Any = new_model(config.model, processor.tokenizer, config.seed)
     batches = Batches(album, processor, model, config.seed)
     torch.manual_seed(config.seed)
-    whiten(model, _some_patches(album, config.seed))
+    if config.start_from:
+        inherit(model, processor.tokenizer, Path(config.start_from))
+    else:
+        whiten(model, _some_patches(album, config.seed))
     learner = Learner(
         model,
         numbers_of(processor.tokenizer, COORDINATES),
@@ -122,7 +126,7 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
 
 def identity(config: SftConfig, album: Album) -> str:
     """What a checkpoint must agree with: sizes, seed, and the labels and kinds of the clips."""
-    parts = (config.model, config.seed, album.labels, album.kinds)
+    parts = (config.model, config.seed, config.start_from, album.labels, album.kinds)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

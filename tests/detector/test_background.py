@@ -99,10 +99,10 @@ def test_weight_of_age(age_s: float, weight: float) -> None:
     assert preprocess.per_second(age_s) == weight
 
 
-def test_memory_gives_five_planes() -> None:
+def test_memory_gives_seven_planes() -> None:
     memory = CameraMemory((64, 36))
     first = memory.look(0, 0, plain(90, (128, 72)))
-    assert first.shape == (36, 64, 5) and first.dtype == np.uint8 and first.flags.c_contiguous
+    assert first.shape == (36, 64, 7) and first.dtype == np.uint8 and first.flags.c_contiguous
     assert first[..., :3].min() == 90 and first[..., 3:].max() == 0
     moved = plain(90, (128, 72))
     moved[20:40, 20:40] = 200
@@ -112,12 +112,28 @@ def test_memory_gives_five_planes() -> None:
     assert third[15, 15, 3] == 255 and third[15, 15, 4] == 0
 
 
+def test_memory_keeps_a_trail_and_how_long_things_dwell() -> None:
+    memory = CameraMemory((64, 36))
+    for second in range(4):
+        memory.look(0, second * SECOND, plain(90, (64, 36)))
+    for second in range(4, 9):
+        there = plain(90, (64, 36))
+        there[10:20, 10:20] = 200
+        there[10:20, 4 * second : 4 * second + 4] = 200
+        planes = memory.look(0, second * SECOND, there)
+    trail, dwell = planes[15, :, 5].astype(int), planes[15, :, 6].astype(int)
+    assert trail[29] > trail[25] > trail[21] > 0, "the trail of what moves fades behind it"
+    assert trail[33] == 0, "what is there now is in the change planes, the trail is what was"
+    assert dwell[15] > 2 * dwell[29] > 0, "what stays is told from what passes"
+    assert memory.look(1, 10 * SECOND, plain(90, (64, 36)))[..., 5:].max() == 0, "a new epoch forgets both"
+
+
 def test_memory_forgets_the_neighbour_but_not_the_background() -> None:
     memory = CameraMemory((64, 36))
     memory.look(0, 0, plain(90, (64, 36)))
     moved = plain(90, (64, 36))
     moved[10:20, 10:20] = 200
-    assert memory.look(1, 5 * SECOND, moved)[15, 15].tolist() == [200, 200, 200, 255, 0]
+    assert memory.look(1, 5 * SECOND, moved)[15, 15].tolist() == [200, 200, 200, 255, 0, 0, 0]
     late = memory.look(1, 4 * SECOND, plain(90, (64, 36)))
     assert late[..., 4].max() == 0
     assert memory.look(1, 6 * SECOND, moved)[..., 4].max() == 0, "the late frame was not remembered"

@@ -62,16 +62,19 @@ def test_rendering_depends_on_the_seed_only() -> None:
 
 
 def test_augmentation_mirrors_picture_and_place_together() -> None:
-    pictures = np.zeros((40, 144, 256, 5), np.uint8)
+    pictures = np.zeros((40, 144, 256, 7), np.uint8)
     pictures[:, 32:48, :16, 3] = 200
     where = np.zeros((40, 1, 144), np.int8)
     where[:, 0, 2 * 16] = 1
-    turned, places = augment(pictures, where, np.random.default_rng(1))
+    fixed = np.zeros(40, bool)
+    turned, places = augment(pictures, where, np.random.default_rng(1), fixed)
     assert pictures[:, 32:48, :16, 3].min() == 200, "the originals stay"
     left = places[:, 0, 2 * 16] == 1
     assert 5 < left.sum() < 35
     assert (places[:, 0].sum(axis=1) == 1).all()
     assert (turned[left][:, 40, 8, 3] > 150).all() and (turned[~left][:, 40, 247, 3] > 150).all()
+    _, kept = augment(pictures, where, np.random.default_rng(1), ~fixed)
+    assert (kept[:, 0, 2 * 16] == 1).all(), "a road with right-hand traffic has no mirror image"
 
 
 def test_loss_is_small_for_what_is_right_and_deaf_to_what_is_not_judged() -> None:
@@ -114,7 +117,7 @@ def test_captions_are_drawn_for_every_state_and_language() -> None:
     assert any("人" in line for line in drawn) and any("person" in line for line in drawn)
     assert captions.draw("sits_down", known, rng).startswith("other: ")
     assert captions.phrases("never_heard_of", known) == ("other: never heard of",)
-    assert captions.watch("fire_smoke") == "fire smoke"
+    assert captions.watch("never_heard_of") == "never heard of"
 
 
 TINY = ScorerTrainConfig(

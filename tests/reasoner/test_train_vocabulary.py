@@ -13,7 +13,9 @@ from reasoner.train.questions import KEYWORDS, QUESTIONS, language, questions
 from reasoner.train.row import Row, Thing
 from reasoner.train.vocabulary import SEEN, STORIES, target
 
-CATEGORIES = ("abandoned_object", "fall", "fight", "running")
+CATEGORIES = tuple(sorted(STORIES))
+ACTOR = {"crowd": "crowd", "fire_smoke": "fire", "tamper": "cover", "vehicle_wrong_way": "car"}
+"""Labels of the actors of those categories that are not about a person."""
 
 
 def row(category: str = "fall", answer: bool = True, kind: str | None = None, seed: int = 0, groups: int = 6) -> Row:
@@ -25,7 +27,8 @@ def row(category: str = "fall", answer: bool = True, kind: str | None = None, se
         return Thing(label=label, box=(x, y, x + rng.uniform(0.02, 0.3), y + 0.2), actor=actor, visible=visible)
 
     def group(index: int) -> tuple[Thing, ...]:
-        things = [thing("person", answer, 0.9 if index % 3 else 0.7), thing("person", False)]
+        label = ACTOR.get(category, "person")
+        things = [thing(label, answer, 0.9 if index % 3 else 0.7), thing("person", False)]
         if category == "fight":
             things.append(thing("person", answer))
         if category == "abandoned_object":
@@ -84,6 +87,15 @@ def test_the_claims_of_each_category() -> None:
     assert first.time_s is not None
     assert second.time_s is not None
     assert first.time_s < second.time_s
+
+
+@pytest.mark.parametrize("category", ["fire_smoke", "tamper"])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_begins_small_is_pointed_at_when_it_has_grown(category: str, seed: int) -> None:
+    truth = msgspec.structs.replace(row(category, seed=seed), end=5.0)
+    assert truth.start is not None
+    claims = parse(target(truth)).claims
+    assert all(claim.time_s is not None and claim.time_s >= truth.start + 0.99 for claim in claims)
 
 
 @pytest.mark.parametrize("kind", [*SEEN, "fall", "somebody_juggles"])
