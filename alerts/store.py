@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,11 @@ from alerts.alert import Alert, decode
 from alerts.cloudevent import Event
 from alerts.config import StoreConfig
 from alerts.data_folder import WriterLock, sync_folder
-from alerts.errors import EvidenceLost, StoreUnusable
+from alerts.errors import EvidenceLost, StoreUnusable, UnknownRecord
 from alerts.evidence_files import EvidenceFiles, StoredFile
 from alerts.evidence_names import CLIP, EVIDENCE, frame_name
 from alerts.outbox import OutboxCounts, OutboxRow
+from alerts.review import Said, reviewed
 from alerts.spool import Spool
 from alerts.transactions import Transactions
 from detector.window import Span, Window
@@ -49,12 +51,18 @@ class Store:
         """Number of this run; 0 when read-only."""
 
     @classmethod
-    def open(cls, data: Path, config: StoreConfig | None = None, *, read_only: bool = False) -> Store:
+    def open(
+        cls, data: Path, config: StoreConfig | None = None, *, read_only: bool = False, beside: bool = False
+    ) -> Store:
         """Creates the folder where needed. StoreBusy: another process writes there; StoreMissing: nothing to read;
-        StoreUnusable: damaged, foreign, newer, or evidence without its database."""
+        StoreUnusable: damaged, foreign, newer, or evidence without its database.
+
+        beside: only to add reviews, also while the node runs: no run is begun and no file is touched.
+        """
         config = config or StoreConfig()
-        if read_only:
-            return cls(data, config, None, Transactions(data, read_only=True))
+        if read_only or beside:
+            database.connect(data, read_only=True).close()
+            return cls(data, config, None, Transactions(data, read_only=read_only))
         lock = WriterLock(data)
         try:
             if not (data / database.FILE).exists() and any((data / EVIDENCE).glob("*-*")):
@@ -168,6 +176,22 @@ class Store:
         """Adds a revision that no window caused (a review, a closing) and its outbox row."""
         self._tx.change(lambda db: ledger.revise(db, alert, event))
         self._tell(alert)
+
+    def review(self, alert_id: str, said: Said, by: str = "", note: str = "") -> Alert:
+        """Adds what a person says to the last revision, whichever that is by then, and an outbox row `reviewed`.
+        UnknownRecord: no such alert."""
+
+        def write(db: sqlite3.Connection) -> Alert:
+            records = ledger.revisions(db, alert_id)
+            if not records:
+                raise UnknownRecord(f"no alert {alert_id} in the store")
+            alert = reviewed(decode(records[-1]), said, time.time_ns(), by, note)
+            ledger.revise(db, alert, "reviewed")
+            return alert
+
+        alert = self._tx.change(write)
+        self._tell(alert)
+        return alert
 
     def watch(self, callback: Callable[[Alert], None]) -> None:
         """Calls back after each stored revision, on the thread that stored it; must return quickly and not raise."""

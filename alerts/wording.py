@@ -67,9 +67,14 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def happening(category: Category, language: Language) -> str:
+    """What a category is called."""
+    return _WORDS[category][language == "zh"]
+
+
 def headline(category: Category, rule_name: str, camera: str, language: Language) -> str:
     """At most 80 characters: what, and at which camera; the camera's name gives way first."""
-    what = shorten(plain(rule_name) or _WORDS[category][language == "zh"], 50)
+    what = shorten(plain(rule_name) or happening(category, language), 50)
     room = HEADLINE_CHARS - len(what) - 4
     where = shorten(plain(camera), room)
     return f"{where}:{what}" if language == "zh" else f"{what} at {where}"

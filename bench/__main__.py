@@ -7,9 +7,11 @@ import importlib
 import sys
 
 NAMES = {
+    "accuracy": "the models on unseen scenes through the live code: precision, recall, evidence, confidence",
     "ingest": "CPU of watching a 1080p25 camera against decoding every frame of it",
     "latency": "event to alert in the demo with four cameras",
     "processor": "our pictures-to-tensors against transformers' own, same result",
+    "recordings": "what the models do on labelled recordings of real cameras",
     "ring": "memory of 60 s of a 1080p camera against raw yuv420p",
 }
 
@@ -25,7 +27,7 @@ def main() -> int:
     module = importlib.import_module(f"bench.{options.name}")
     from bench.report import show
 
-    show(options.name, module.run(options), options.json)
+    show(options.name, module.run(options), options.json, getattr(module, "lines", None))
     return 0
 
 

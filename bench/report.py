@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,17 @@ def _commit() -> str | None:
     return out.stdout.strip()
 
 
-def show(name: str, figures: dict[str, Any], as_json: bool) -> None:
-    """Print a benchmark's figures: one JSON object as the last line, or one figure a line."""
+def show(
+    name: str, figures: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], Iterable[str]] | None = None
+) -> None:
+    """Print a benchmark's figures: one JSON object as the last line, or `lines` of them, or one figure a line."""
     record = {"bench": name, **figures, "machine": machine()}
     if as_json:
         print(json.dumps(record))
         return
     print(f"{name} ({record['machine']['cpu']}, {record['machine']['cores']} cores)")
-    for key, value in figures.items():
-        print(f"  {key:28} {_short(value)}")
+    for line in lines(figures) if lines else (f"  {key:28} {_short(value)}" for key, value in figures.items()):
+        print(line)
 
 
 def _short(value: Any) -> str:

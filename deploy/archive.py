@@ -14,15 +14,25 @@ from deploy.errors import UsageError
 from deploy.screen import plain
 
 if TYPE_CHECKING:
+    from alerts.export import Export
+    from alerts.review import Said
     from alerts.store import Store
     from alerts.verify import Disagreement
 
 MOST = 100_000
+SAID: dict[str, Said] = {
+    "confirm": "confirmed",
+    "false": "rejected",
+    "unsure": "unsure",
+    "claim": "claimed",
+    "escalate": "escalated",
+}
+"""Words of the command line → what the record says."""
 
 
 @contextmanager
-def open_store(arguments: Namespace) -> Iterator[Store]:
-    """The store that `--data` or `--config` names, read-only: a running process may write to it meanwhile."""
+def open_store(arguments: Namespace, *, reviewing: bool = False) -> Iterator[Store]:
+    """The store that `--data` or `--config` names, read-only or for reviews: a process may write to it meanwhile."""
     from alerts.store import Store
 
     folder = arguments.data or Path("data")
@@ -30,7 +40,7 @@ def open_store(arguments: Namespace) -> Iterator[Store]:
         from deploy.config import load
 
         folder = Path(load(arguments.config).config.data)
-    with Store.open(folder, read_only=True) as store:
+    with Store.open(folder, read_only=not reviewing, beside=reviewing) as store:
         yield store
 
 
@@ -45,6 +55,22 @@ def find(store: Store, beginning: str) -> Alert:
     if found:
         raise UsageError(f"{len(found)} alerts in {store.data} begin with {beginning}; give more of the id")
     raise UsageError(f"no alert in {store.data} begins with {beginning}; see `witness alerts list`")
+
+
+def review(store: Store, beginning: str, verdict: str, by: str, note: str) -> Alert:
+    """The alert's next revision, with what a person says of it."""
+    return store.review(find(store, beginning).alert_id, SAID[verdict], by, note)
+
+
+def export_lines(made: Export) -> list[str]:
+    """What an export wrote, and what it left out."""
+    rows = [
+        f"{made.file}: {made.rows} rows, {made.yes} confirmed and {made.no} false alarms",
+        f"{made.undecided} alerts are neither confirmed nor called false and were left out",
+    ]
+    rows += [f"left out: {one.reason}" for one in made.left_out]
+    rows += [f"the flat form has no place for {name} (of {count} rows)" for name, count in made.lost.items()]
+    return [plain(row) for row in rows]
 
 
 def as_json(alert: Alert) -> str:
@@ -83,9 +109,19 @@ def lines(store: Store, alert: Alert) -> list[str]:
     text += [f"frame       {frame.uri}  {frame.time}  {frame.role}" for frame in alert.media.keyframes]
     text.append(f"clip        {alert.media.clip.uri or alert.media.clip.status}")
     text += [
-        f"revision    {one.revision}  {one.time.window[1]}  {one.state}" for one in store.revisions(alert.alert_id)
+        f"revision    {one.revision}  {one.time.window[1]}  {one.state}{_reviewed(one)}"
+        for one in store.revisions(alert.alert_id)
     ]
     return [plain(row) for row in text]
+
+
+def _reviewed(alert: Alert) -> str:
+    """What people said by this revision."""
+    said = alert.review
+    if said.status == "none":
+        return ""
+    by, why = f" by {said.by}" if said.by else "", f": {said.reason}" if said.reason else ""
+    return f"  {said.status}{by} at {said.at}{why}"
 
 
 def write_media(store: Store, alert: Alert, folder: Path) -> list[Path]:

@@ -108,6 +108,8 @@ def _alerts(one: OneLineParser) -> None:
         ("show", "one alert: claims, evidence, confidence, revisions"),
         ("media", "write the frames with their boxes and the clip of one alert"),
         ("verify", "check every stored hash, time and box; exit 1 when something disagrees"),
+        ("review", "say what an alert really was; the node may run meanwhile"),
+        ("export", "reviewed alerts as training rows, with their clips and frames"),
     ):
         action = _add(actions, f"alerts {name}", text)
         where = action.add_mutually_exclusive_group()
@@ -116,15 +118,28 @@ def _alerts(one: OneLineParser) -> None:
         action.add_argument("--json", action="store_true", help="print JSON")
         if name == "list":
             action.add_argument("--limit", type=count, default=1000, metavar="N", help="at most N (default: 1000)")
-        if name in ("show", "media"):
+        if name in ("show", "media", "review"):
             action.add_argument("alert_id", metavar="ALERT", help="id, or its first characters")
+        if name == "review":
+            action.add_argument("verdict", choices=("confirm", "false", "unsure", "claim", "escalate"))
+            action.add_argument("--by", default="", metavar="NAME", help="who says so")
+            action.add_argument("--note", default="", metavar="TEXT", help="why, in one line")
+        if name == "export":
+            action.add_argument("--out", type=Path, default=Path("rows"), metavar="DIR", help="default: ./rows")
+            action.add_argument(
+                "--format", choices=("stgr", "flat"), default="stgr", help="of the rows (default: stgr)"
+            )
         if name == "media":
             action.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: .)")
 
 
 def _train(one: OneLineParser) -> None:
     kinds = one.add_subparsers(metavar="MODEL", required=True)
-    for name, text in (("scorer", "the ViT that watches"), ("sft", "the Qwen3-VL that looks closely")):
+    for name, text in (
+        ("scorer", "the ViT that watches"),
+        ("sft", "the Qwen3-VL that looks closely"),
+        ("gspo", "the same by reinforcement, from a model folder"),
+    ):
         kind = _add(kinds, f"train {name}", text)
         kind.add_argument("config", type=Path, metavar="CONFIG")
         kind.add_argument("--out", type=Path, metavar="DIR", help="where the model goes (default: runs/NAME)")

@@ -133,6 +133,11 @@ def simulate(arguments: Namespace) -> int:
         from ingest.simulator.faults import FAULTS
 
         _say_all(FAULTS)
+    elif arguments.sheet is not None:
+        from ingest.simulator.sheet import contact_sheet
+
+        contact_sheet(arguments.sheet, arguments.seed)
+        say(str(arguments.sheet))
     elif arguments.render is not None:
         _say_all(render_scenes(arguments.render, arguments.clips, arguments.seed, note))
     else:
@@ -189,6 +194,25 @@ def alerts_verify(arguments: Namespace) -> int:
     return 1 if disagreements else 0
 
 
+def alerts_review(arguments: Namespace) -> int:
+    from deploy import archive
+
+    with archive.open_store(arguments, reviewing=True) as store:
+        alert = archive.review(store, arguments.alert_id, arguments.verdict, arguments.by, arguments.note)
+    say(archive.as_json(alert) if arguments.json else archive.line(alert))
+    return 0
+
+
+def alerts_export(arguments: Namespace) -> int:
+    from alerts.export import export
+    from deploy import archive
+
+    with archive.open_store(arguments) as store:
+        made = export(store, arguments.out, arguments.format)
+    _say_all([msgspec.json.encode(made).decode()] if arguments.json else archive.export_lines(made))
+    return 1 if made.left_out else 0
+
+
 def models_list(arguments: Namespace) -> int:
     from deploy.bundled import models
     from deploy.screen import table
@@ -210,13 +234,35 @@ def train_scorer(arguments: Namespace) -> int:
 
 
 def train_sft(arguments: Namespace) -> int:
-    from deploy.config import load_table
+    from deploy.config import keys, load_table
     from reasoner.train.config import SftConfig
+    from reasoner.train.finetune_config import FinetuneConfig
 
-    config = load_table(arguments.config, SftConfig)
     out = arguments.out or Path("runs/sft")
+    if "rows" in keys(arguments.config):
+        released = load_table(arguments.config, FinetuneConfig)
+        _begin(arguments)
+        from reasoner.train.finetune import finetune
+
+        finetune(released, out, arguments.resume)
+    else:
+        config = load_table(arguments.config, SftConfig)
+        _begin(arguments)
+        from reasoner.train.sft import train
+
+        train(config, out, arguments.resume)
+    say(str(out))
+    return 0
+
+
+def train_gspo(arguments: Namespace) -> int:
+    from deploy.config import load_table
+    from reasoner.train.gspo_config import GspoConfig
+
+    config = load_table(arguments.config, GspoConfig)
+    out = arguments.out or Path("runs/gspo")
     _begin(arguments)
-    from reasoner.train.sft import train
+    from reasoner.train.gspo import train
 
     train(config, out, arguments.resume)
     say(str(out))
@@ -241,9 +287,12 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "alerts_show": alerts_show,
     "alerts_media": alerts_media,
     "alerts_verify": alerts_verify,
+    "alerts_review": alerts_review,
+    "alerts_export": alerts_export,
     "models_list": models_list,
     "train_scorer": train_scorer,
     "train_sft": train_sft,
+    "train_gspo": train_gspo,
 }
 
 if __name__ == "__main__":

@@ -131,6 +131,11 @@ def load_table(path: Path, shape: type[Shape]) -> Shape:
         raise ConfigError(f"{path}: {error}") from None
 
 
+def keys(path: Path) -> frozenset[str]:
+    """The top-level keys of a file, by which it tells what it is; raises ConfigError."""
+    return frozenset(_read(path))
+
+
 def check(config: Config) -> None:
     """What no single table can know: ids that are distinct and exist, zones that some camera of the rule has."""
     from ingest.errors import SourceRefused

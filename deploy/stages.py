@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.alert import Alert
-from alerts.errors import EvidenceLost, StoreError, StoreFull
+from alerts.errors import EvidenceLost, RevisionConflict, StoreError, StoreFull
 from alerts.origin import Origin
 from alerts.policy import Merged, New, Rejected, decide
 from deploy.admission import Ticket
@@ -142,7 +142,10 @@ class Decide:
 
     def __call__(self, judgements: Sequence[Judgement]) -> list[None]:
         for judgement in judgements:
-            self._decide(*judgement)
+            try:
+                self._decide(*judgement)
+            except RevisionConflict:  # a person reviewed the alert in between: decide on what there is now
+                self._decide(*judgement)
         return []
 
     def _decide(self, window: Window, verdict: Verdict) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from av.video.frame import VideoFrame
 
 from ingest.clock import CameraClock, Timeline
 from ingest.config import CameraConfig, IngestConfig
 from ingest.decode import Decoder, Picture
-from ingest.demux import Coded, Demuxer, reported_ns
+from ingest.demux import Coded, reported_ns
 from ingest.errors import SourceUndecodable
 from ingest.follower import Follower
 from ingest.frame import CoarseFrame
@@ -34,6 +35,16 @@ Waking for each packet would cost half as much again."""
 _WAITED_NS = 2_000_000
 
 
+class Packets(Protocol):
+    """Where packets come from: a `Demuxer`, or a recording of one."""
+
+    codec: str
+    extradata: bytes | None
+    time_base: tuple[int, int]
+
+    def packets(self) -> Iterator[Coded]: ...
+
+
 class Watch:
     """Ring, clock and coarse frames of one connection.
 
@@ -45,7 +56,7 @@ class Watch:
         self,
         camera: CameraConfig,
         ingest: IngestConfig,
-        demuxer: Demuxer,
+        demuxer: Packets,
         shown: str,
         first_epoch: int,
         on_coarse: Callable[[CoarseFrame], bool],

@@ -79,3 +79,27 @@ def to_view(box: Box, view: Box) -> Box | None:
     x1, x2 = (min(1.0, max(0.0, (v - view.x1) / width)) for v in (box.x1, box.x2))
     y1, y2 = (min(1.0, max(0.0, (v - view.y1) / height)) for v in (box.y1, box.y2))
     return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def to_model(
+    box: Box, coordinates: Coordinates, view: Box = WHOLE, picture_size: tuple[int, int] = (1, 1)
+) -> tuple[float, float, float, float] | None:
+    """A source box in the numbers a model writes: the inverse of `from_model`; None when it lies outside the view.
+
+    Whole numbers (three decimals for `norm01`), at least one step wide and high.
+    """
+    inside = to_view(box, view)
+    if inside is None:
+        return None
+    step = 0.001 if coordinates == "norm01" else 1.0
+    scale = {"rel1000": (1000.0, 1000.0), "norm01": (1.0, 1.0), "pixels": picture_size}[coordinates]
+    x1, x2 = _stepped(inside.x1 * scale[0], inside.x2 * scale[0], step, scale[0])
+    y1, y2 = _stepped(inside.y1 * scale[1], inside.y2 * scale[1], step, scale[1])
+    return x1, y1, x2, y2
+
+
+def _stepped(low: float, high: float, step: float, most: float) -> tuple[float, float]:
+    """Both ends on whole steps, apart by at least one."""
+    first = min(round(low / step), round(most / step) - 1)
+    last = max(round(high / step), first + 1)
+    return round(first * step, 3), round(last * step, 3)

@@ -2,7 +2,7 @@
 
 Components, each 0..1: `coarse` (the ViT's score), `vlm_token` (the model's probability of a yes),
 `detector_agreement` (claimed boxes against changed regions), `temporal_agreement` (claimed times against activity),
-`evidence_match` (both).
+`evidence_match` (both), `consistency` (answer and claims say the same).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FITTED = ("coarse", "vlm_token", "detector_agreement", "temporal_agreement")
+FITTED = ("coarse", "vlm_token", "detector_agreement", "temporal_agreement", "consistency")
 """Components a fit uses when not told otherwise; `evidence_match` is made of two of them."""
 _LOGIT = frozenset({"coarse", "vlm_token"})
 """Probabilities enter by their logit, agreements as they are."""

@@ -17,12 +17,14 @@ from reasoner.verdict import Decision
 if TYPE_CHECKING:
     from reasoner.verify import Agreement
 
+SPAN_SLACK_S = 0.55
+"""Half a second, and what rounding to tenths adds."""
 CONFLICT_BELOW = 0.25
 """Agreement of boxes or times below which evidence and answer are in conflict."""
 
 
 def components(
-    coarse: float, output: Output, parsed: Parsed, agreement: Agreement, notes: Notes | None
+    coarse: float, output: Output, parsed: Parsed, binding: Binding, agreement: Agreement, notes: Notes | None
 ) -> dict[str, float]:
     """The parts of the confidence, each 0..1; a server without token probabilities counts as undecided (0.5)."""
     token = yes_probability(output.tokens, notes)
@@ -35,8 +37,24 @@ def components(
         "evidence_match": math.sqrt(max(0.0, agreement.boxes * agreement.times)),
         "detector_agreement": agreement.boxes,
         "temporal_agreement": agreement.times,
+        "consistency": consistency(parsed, binding),
     }
     return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
+
+
+def consistency(parsed: Parsed, binding: Binding) -> float:
+    """Whether answer and claims say the same: 0 without a yes and something to show for it; else the share of claims
+    that could be used, times the share of these that lie within a stated span, give or take half a second."""
+    if parsed.yes is not True or not binding.bound:
+        return 0.0
+    usable = len(binding.bound) / (len(binding.bound) + binding.failures)
+    if not parsed.spans:
+        return usable
+    within = [
+        any(span.start_s - SPAN_SLACK_S <= claim.time_s <= span.end_s + SPAN_SLACK_S for span in parsed.spans)
+        for claim in binding.claims
+    ]
+    return usable * sum(within) / len(within)
 
 
 def decide(

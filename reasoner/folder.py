@@ -31,6 +31,8 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     input_size: tuple[int, int] | None = None
     """Width and height every picture is brought to, px; none: the pixel budget decides."""
     coordinates: Coordinates = "rel1000"
+    coordinate_step: int | None = None
+    """Coordinates are single tokens, multiples of this: they are read at the median of their distribution."""
     prompt: Literal["full", "brief"] = "full"
     decision_token: Literal["answer", "think_first"] = "answer"
     """`think_first`: the first token after `<think>` already tells yes from no."""

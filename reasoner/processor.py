@@ -98,10 +98,16 @@ class Processor:
         pixels uint8, for `normalise` to turn into float32 on the device of the model.
         Raises PromptMismatch when placeholders and pictures do not pair up.
         """
+        return self.encode_text(self.render(messages, generate), pictures, normalised=normalised)
+
+    def encode_text(
+        self, text: str, pictures: Sequence[Pixels | Footage], *, normalised: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """`encode` of a conversation that `render` has made text of."""
         images = self._images([p for p in pictures if not isinstance(p, Footage)])
         videos = [p for p in pictures if isinstance(p, Footage)]
         clips = [self._video(p) for p in videos]
-        text = self._with_video_times(self.render(messages, generate), videos)
+        text = self._with_video_times(text, videos)
         ids, types = self._expand(text, [_places(grid) for _, grid in images], [grid for _, grid in clips])
         tensors = _tensors(ids, types, images, clips)
         return self.normalise(tensors) if normalised else tensors

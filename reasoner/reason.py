@@ -62,7 +62,6 @@ class Reasoner:
     ) -> Verdict:
         """The verdict of one window. Raises PictureUnreadable for damaged frames, ModelFailed and Server errors."""
         from reasoner.pictures import look
-        from reasoner.verify import verify
 
         seen = look(window, self.target())
         prompt = self.prompt(seen, self.question(rule), rule.language, camera_name)
@@ -71,17 +70,27 @@ class Reasoner:
         parsed = parse(output.text, times_s[-1])
         frame = Frame(self.backend.coordinates, seen.view, self.backend.fitted(*seen.size))
         binding = bind(parsed.claims, times_s, frame)
-        agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
+        agreement, confidence = self.weigh(window, seen, output, parsed, binding)
         notes = self.backend.notes
-        parts = components(window.span.score, output, parsed, agreement, notes)
-        confidence = combine(parts, notes.calibrator if notes else None)
         decision, reasons = decide(parsed, binding, agreement, confidence.p, self.config.review_below)
-        if decision != "rejected" and notes is not None and parts["vlm_token"] < notes.yes_from:
+        if decision != "rejected" and notes is not None and confidence.components["vlm_token"] < notes.yes_from:
             decision, reasons = "rejected", ("unsure_yes",)
         if decision != "rejected" and rule.zones and not stands_in(binding.bound, rule.zones, zones):
             decision, reasons = "rejected", ("outside_zones",)
         case = _Case(window, prompt, output, parsed, binding, agreement, confidence, seen.view)
         return case.verdict(decision, reasons, self.backend)
+
+    def weigh(
+        self, window: Window, seen: Look, output: Output, parsed: Parsed, binding: Binding
+    ) -> tuple[Agreement, Confidence]:
+        """How far the window's pixels bear out bound claims, and the confidence that this leaves."""
+        from reasoner.verify import verify
+
+        times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
+        agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
+        notes = self.backend.notes
+        parts = components(window.span.score, output, parsed, binding, agreement, notes)
+        return agreement, combine(parts, notes.calibrator if notes else None)
 
     def target(self) -> Target:
         """What the model wants to be shown."""

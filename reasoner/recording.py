@@ -131,6 +131,37 @@ class Recording:
             raise VideoUnreadable(f"{self.path}: no frame can be decoded from {start_s:.1f} s to {end_s:.1f} s")
         return _window(frames, self.size, background, step_s)
 
+    def at(self, times_s: Sequence[float]) -> Coarse:
+        """The frame nearest to each of these seconds, each frame once, in order of display, at most FINE_LONGEST_PX."""
+        wanted = sorted(times_s)
+        found: dict[float, NDArray[np.uint8]] = {}
+        while wanted:
+            key_s = max((t for t in self._keys_s if t <= wanted[0] + 1e-6), default=0.0)
+            after = min((t for t in self._keys_s if t > key_s + 1e-6), default=float("inf"))
+            count = sum(t < after for t in wanted)  # those behind the next key frame are nearer to that one
+            for t, frame in self._nearest(wanted[:count]):
+                found.setdefault(t, self._picture(frame, (FINE_LONGEST_PX, FINE_LONGEST_PX)))
+            del wanted[:count]
+        if not found:
+            raise VideoUnreadable(f"{self.path}: holds no frame that can be decoded; give a video file")
+        shape = found[min(found)].shape
+        times = sorted(t for t, picture in found.items() if picture.shape == shape)
+        return Coarse(times, np.stack([found[t] for t in times]))
+
+    def _nearest(self, wanted: Sequence[float]) -> Iterator[tuple[float, VideoFrame]]:
+        """(seconds, frame) nearest to each time, ascending, decoded in one go."""
+        left = list(wanted)
+        before: tuple[float, VideoFrame] | None = None
+        for t, frame in self._frames(left[0]):
+            while left and t >= left[0]:
+                yield (t, frame) if before is None or t - left[0] < left[0] - before[0] - 1e-6 else before
+                left.pop(0)
+            before = (t, frame)
+            if not left:
+                return
+        if before is not None:
+            yield from [before] * len(left)
+
     def _fine(self, t: float, frame: VideoFrame) -> FineFrame:
         base = self._stream.time_base
         picture = self._picture(frame, (FINE_LONGEST_PX, FINE_LONGEST_PX))

@@ -62,7 +62,8 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True):
     p: float
     interval: tuple[float, float]
     components: dict[str, float]
-    """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both)."""
+    """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both),
+    `consistency` (answer and claims)."""
     calibration: Calibration
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output
+from reasoner.backends.median import Median
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ModelIncomplete
-from reasoner.folder import BUNDLED, ModelFolder, open_folder
+from reasoner.folder import BUNDLED, ModelFolder, Notes, open_folder
 from reasoner.processor import Processor
 from reasoner.prompt import Message
 from reasoner.trace import TOP, Token
@@ -39,6 +40,7 @@ class LocalBackend:
         self._settings = _greedy(model, processor, limit)
         # generate fills what a passed configuration leaves open from the model's own; nothing of that may leak in.
         model.generation_config = self._settings
+        self._reading = reading(processor, folder.notes)
         self._lock = threading.Lock()
 
     @classmethod
@@ -60,7 +62,7 @@ class LocalBackend:
                     ids = self.model.generate(
                         **self.processor.normalise(there),
                         generation_config=self._settings,
-                        logits_processor=[recorder],
+                        logits_processor=[recorder, *self._reading],
                     )
             except torch.OutOfMemoryError as error:
                 raise ModelFailed(
@@ -190,6 +192,14 @@ def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:
     ends = _as_list(own.eos_token_id) or _as_list(processor.tokenizer.eos_token_id)
     pad = own.pad_token_id if own.pad_token_id is not None else (ends[0] if ends else None)
     return settings(do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad)
+
+
+def reading(processor: Processor, notes: Notes | None) -> list[Any]:
+    """How this model's output is read, beside greedily."""
+    if notes is None or notes.coordinate_step is None:
+        return []
+    words = [str(value) for value in range(0, 1001, notes.coordinate_step)]
+    return [Median(processor.tokenizer.convert_tokens_to_ids(words))]
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:

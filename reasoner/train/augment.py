@@ -17,6 +17,10 @@ FIRST_SHARE = 0.3
 """How often the words are the category's first, which is how a site's rule is put to the model."""
 ONE_WAY = ("car",)
 """Whoever drives on the right would drive on the left in a mirror: such rows stay as they are."""
+DISORDER_SHARE = 0.35
+"""Of the rows in which order can be told."""
+FIRST_TOLD_S = 1.5
+ON_THE_WAY = ("running", "vehicle_wrong_way")
 LATER_SHARE, LATER_S = 0.2, 8.0
 """Share of rows whose times begin later, as those of a part of a long window do, and by how much at most."""
 
@@ -48,6 +52,31 @@ def asked(row: Row, categories: Sequence[str], random: np.random.Generator) -> R
     words = questions(row.category)
     first = random.random() < FIRST_SHARE
     return msgspec.structs.replace(row, question=words[0 if first else int(random.integers(len(words)))])
+
+
+def disordered(
+    pictures: NDArray[np.uint8], row: Row, random: np.random.Generator
+) -> tuple[NDArray[np.uint8], Row] | None:
+    """The clip with its pictures at each other's times, which no longer proves anything; None where nobody could tell.
+
+    Second frames move apart from first ones. Order can be told where the onset lies within the clip, or where somebody
+    goes his way: of a bag that has been lying there all the time, or of blows, any order looks like any other.
+    """
+    onset = row.start is not None and FIRST_TOLD_S <= row.start <= row.times[-1] - FIRST_TOLD_S
+    if not row.answer or not (onset or row.category in ON_THE_WAY):
+        return None
+    first, second = (_derangement(row.groups, random) for _ in range(2))
+    moved = pictures[first].copy()
+    moved[:, 1, ..., 2] = pictures[second][:, 1, ..., 2]
+    objects = tuple(row.objects[index] for index in first)
+    return moved, msgspec.structs.replace(row, answer=False, ordered=False, start=None, end=None, objects=objects)
+
+
+def _derangement(count: int, random: np.random.Generator) -> list[int]:
+    while True:
+        order: list[int] = random.permutation(count).tolist()
+        if count < 2 or all(place != number for place, number in enumerate(order)):
+            return order
 
 
 def mirrored(row: Row) -> Row:

@@ -14,7 +14,7 @@ from torch import Tensor
 from reasoner.processor import Processor
 from reasoner.prompt import messages
 from reasoner.train.album import Album
-from reasoner.train.augment import asked, augmented
+from reasoner.train.augment import DISORDER_SHARE, asked, augmented, disordered
 from reasoner.train.dense import DenseTruth, dense_truth
 from reasoner.train.questions import language
 from reasoner.train.row import Row
@@ -92,6 +92,7 @@ class Batches:
         self.labels = {label: index for index, label in enumerate(album.labels)}
         self.kinds = {kind: index for index, kind in enumerate(album.kinds)}
         self.categories = {category: index for index, category in enumerate(album.categories)}
+        self._nothing = "nothing" if "nothing" in self.kinds else album.kinds[0]
         width, height = album.size
         self.grid = (1, height // PATCH, width // PATCH)
         self.cells = (height // (PATCH * MERGE), width // (PATCH * MERGE))
@@ -125,8 +126,13 @@ class Batches:
         """`count` augmented training rows."""
         random = self.random(2, step)
         chosen = self.draw(count, random)
-        rows = [asked(self.album.rows[i], self.album.categories, random) for i in chosen]
-        return self.collate([augmented(self.album.clip(i), row, random) for i, row in zip(chosen, rows, strict=True)])
+        clips = []
+        for index in chosen:
+            clip, row = self.album.clip(index), asked(self.album.rows[index], self.album.categories, random)
+            if random.random() < DISORDER_SHARE:
+                clip, row = disordered(clip, row, random) or (clip, row)
+            clips.append(augmented(clip, row, random))
+        return self.collate(clips)
 
     def plain(self, indices: Sequence[int]) -> TextBatch:
         """Rows as they are."""
@@ -182,7 +188,7 @@ class Batches:
             numbers=coordinates | torch.tensor([token in self._times for token in wanted_ids]),
             coordinates=coordinates,
             categories=torch.tensor([self.categories[row.category] for _, row in clips]),
-            kinds=torch.tensor([self.kinds[row.kind] for _, row in clips]),
+            kinds=torch.tensor([self.kinds[row.kind if row.ordered else self._nothing] for _, row in clips]),
         )
 
 

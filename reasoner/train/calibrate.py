@@ -1,9 +1,9 @@
 """The bundled model's calibrator: what its components are worth, learnt on scenes that training never saw.
 
-Each window goes through the serving code. Every yes with evidence is weighed a second time with the regions under its
-boxes taken away, and a fifth of these count as unsupported in the fit: a calibrator must know what a claim without
-anything behind it looks like. Half of the scenes give the coefficients; the calibration error is that of the other
-half, as it is.
+Each window goes through the serving code. Every yes with evidence is weighed again with the cited boxes filled with the
+camera's background, and with the frames in another order; a fifth of these count as unsupported in the fit: a
+calibrator must know what a claim without anything behind it looks like. Half of the scenes give the coefficients; the
+calibration error is that of the other half, as it is.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from detector.rule import Rule
 from detector.staged import stage_window
 from detector.window import Window
 from ingest.simulator.world import Scene
+from reasoner.ablation import blanked, confidence, hear, shuffled
 from reasoner.confidence import Calibrator, expected_calibration_error, fit
 from reasoner.config import ReasonerConfig
-from reasoner.decision import components
-from reasoner.evidence import Frame, bind
-from reasoner.parse import parse
 from reasoner.reason import Reasoner
 from reasoner.train.clips import answer_of, scene_of, shots
 from reasoner.train.questions import questions
@@ -34,9 +32,10 @@ from reasoner.train.questions import questions
 log = logging.getLogger(__name__)
 
 FIRST_SEED = 5_000_000
-BLANKED_EACH = 5
-"""One of this many answers with blanked evidence takes part: with all of them the token would count for nothing."""
-NAMES = ("vlm_token", "detector_agreement", "temporal_agreement")
+SPOILT_EACH = 5
+"""One of this many answers with spoilt evidence takes part: with all of them the token would count for nothing."""
+SPOILT = ("blank", "shuffle")
+NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency")
 """The ViT's score is left out: staged windows have none of their own."""
 
 
@@ -46,8 +45,8 @@ class Weighed(NamedTuple):
     said: bool
     true: bool
     parts: dict[str, float]
-    blanked: dict[str, float] | None
-    """The components once nothing has changed under the claimed boxes; None without boxes."""
+    spoilt: dict[str, dict[str, float]]
+    """The components once the cited evidence is spoilt, by `SPOILT`; empty without a yes that shows something."""
 
 
 def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threads: int = 1) -> dict[str, Any]:
@@ -61,9 +60,9 @@ def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threa
         if index + 1 >= windows:
             break
     learnt, held = halves
-    rows = [(w.parts, w.true) for w in learnt] + [
-        (w.blanked, False) for w in [w for w in learnt if w.said][::BLANKED_EACH] if w.blanked
-    ]
+    rows = [(w.parts, w.true) for w in learnt]
+    for turn, kind in enumerate(SPOILT):
+        rows += [(w.spoilt[kind], False) for w in [w for w in learnt if w.spoilt][turn::SPOILT_EACH]]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
     calibrator = msgspec.structs.replace(
@@ -83,16 +82,20 @@ def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
     """What the held-out half says: right answers, precision and recall, ECE, and what blanked evidence does."""
     yes = [w for w in weighed if w.said]
     hits = sum(w.true for w in yes)
-    pairs = [(w.parts, w.blanked) for w in yes if w.true and w.blanked is not None]
-    drops = [calibrator.probability(parts) - calibrator.probability(blanked) for parts, blanked in pairs]
+    drops = {
+        kind: [
+            calibrator.probability(w.parts) - calibrator.probability(w.spoilt[kind]) for w in yes if w.true and w.spoilt
+        ]
+        for kind in SPOILT
+    }
     return {
         "windows": len(weighed),
         "right": sum(w.said == w.true for w in weighed) / max(1, len(weighed)),
         "precision": hits / max(1, len(yes)),
         "recall": hits / max(1, sum(w.true for w in weighed)),
         "ece": calibrator.ece,
-        "blanked_fell": sum(drop > 0 for drop in drops) / max(1, len(drops)),
-        "blanked_median_drop": float(np.median(drops)) if drops else 0.0,
+        "fell": {kind: sum(drop > 0 for drop in each) / max(1, len(each)) for kind, each in drops.items()},
+        "median_drop": {kind: float(np.median(each)) if each else 0.0 for kind, each in drops.items()},
         "weights": dict(zip(calibrator.names, calibrator.weights, strict=True)),
     }
 
@@ -114,7 +117,7 @@ def _weighed(reasoner: Reasoner, first_seed: int) -> Iterator[tuple[int, Weighed
                 watch=shot.category,
                 question=questions(shot.category)[0],
             )
-            yield seed, weigh(reasoner, window, rule, truth is not False)
+            yield seed, weigh(reasoner, window, rule, truth is not False, seed)
         seed += 1
 
 
@@ -125,31 +128,19 @@ def stage(scene: Scene, start_s: float, length_s: float, rule_id: str, rng: np.r
     )
 
 
-def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool) -> Weighed:
-    """Ask once, weigh twice: with the change maps as they are, and with nothing left under the claimed boxes."""
-    from reasoner.pictures import look
-    from reasoner.verify import verify
-
-    seen = look(window, reasoner.target())
-    output = reasoner.backend.answer(reasoner.prompt(seen, reasoner.question(rule), "en", ""), seen.pictures)
-    times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
-    parsed = parse(output.text, times_s[-1])
-    frame = Frame(reasoner.backend.coordinates, seen.view, reasoner.backend.fitted(*seen.size))
-    binding = bind(parsed.claims, times_s, frame)
-
-    def parts(maps: Any) -> dict[str, float]:
-        agreement = verify(binding.bound, binding.failures, maps, seen.activity, times_s, parsed.spans)
-        return components(window.span.score, output, parsed, agreement, reasoner.backend.notes)
-
-    as_is = parts(seen.maps)
+def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, seed: int = 0) -> Weighed:
+    """Ask, and once more for each way in which the evidence of a yes can be spoilt."""
+    heard = hear(reasoner, window, rule, "")
+    parts = confidence(reasoner, heard, heard).components
     notes = reasoner.backend.notes
-    sure = notes is None or as_is["vlm_token"] >= notes.yes_from
-    said = parsed.yes is True and bool(binding.bound) and sure
-    blanked = None
+    sure = notes is None or parts["vlm_token"] >= notes.yes_from
+    said = heard.parsed.yes is True and bool(heard.binding.bound) and sure
+    spoilt = {}
     if said:
-        maps = seen.maps.copy()
-        for item in binding.bound:
-            x1, y1, x2, y2 = item.box.pixels((maps.shape[2], maps.shape[1]))
-            maps[item.frame, y1:y2, x1:x2] = 0
-        blanked = parts(maps)
-    return Weighed(said, true, as_is, blanked)
+        ways = {
+            "blank": blanked(window, heard.binding.bound),
+            "shuffle": shuffled(window, np.random.default_rng([seed, 5])),
+        }
+        for kind, other in ways.items():
+            spoilt[kind] = confidence(reasoner, heard, hear(reasoner, other, rule, "")).components
+    return Weighed(said, true, parts, spoilt)

@@ -91,8 +91,9 @@ def _figures(figures: dict[str, Any], fitted: dict[str, Any] | None) -> list[str
             f"Confidence, on {fitted['windows']} windows of scenes that neither training nor the calibrator's fit saw, "
             f"through the serving code: right answers {_number(fitted['right'])}, precision "
             f"{_number(fitted['precision'])}, recall {_number(fitted['recall'])}, ECE {_number(fitted['ece'])}. When "
-            f"nothing has changed under the cited boxes, it falls in {_number(fitted['blanked_fell'])} of the true "
-            f"alerts, by {_number(fitted['blanked_median_drop'])} in the median.",
+            f"the cited boxes are blanked, it falls in {_number(fitted['fell']['blank'])} of the true alerts, by "
+            f"{_number(fitted['median_drop']['blank'])} in the median; when the frames change places, in "
+            f"{_number(fitted['fell']['shuffle'])}, by {_number(fitted['median_drop']['shuffle'])}.",
             "",
         ]
     return lines

@@ -13,3 +13,15 @@ class BadClips(TrainError, ValueError):
 
 class BadCheckpoint(TrainError, ValueError):
     """A checkpoint that does not belong to this configuration."""
+
+
+class BadRows(TrainError, ValueError):
+    """Training rows with mistakes: which row, which field, how to mend it."""
+
+
+class PartMissing(TrainError, ModuleNotFoundError):
+    """A library of the extra `train` is not installed."""
+
+
+class TrainFailed(TrainError, RuntimeError):
+    """A training that cannot go on or left nothing behind."""

@@ -68,6 +68,7 @@ def notes(album: Album, config: SftConfig) -> dict[str, Any]:
         "pairing": "motion",
         "input_size": [width, height],
         "coordinates": "rel1000",
+        "coordinate_step": 5,
         "prompt": "brief",
         "decision_token": "think_first",
         "yes_from": YES_FROM,

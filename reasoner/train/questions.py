@@ -216,7 +216,8 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
         "来回", "逗留", "踱步",
     ),
     "tamper": (
-        "camera", "lens", "the view", "tamper", "sabotag", "cover", "block", "spray", "遮挡", "镜头", "挡住", "摄像", "喷漆",
+        "camera", "lens", "the view", "tamper", "sabotag", "cover", "block", "spray", "遮挡", "镜头", "挡住", "摄像",
+        "喷漆",
     ),
     "vehicle_wrong_way": (
         "vehicle", "car ", "wrong way", "wrong-way", "wrong direction", "against the", "wrong side", "逆行",

@@ -34,6 +34,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     end: float | None
     objects: tuple[tuple[Thing, ...], ...]
     split: Literal["train", "val"]
+    ordered: bool = True
+    """False: the pictures stand at each other's times, and the answer is no whatever they show."""
 
     def __post_init__(self) -> None:
         if not len(self.times) == len(self.objects) == self.groups:

@@ -13,6 +13,8 @@ from reasoner.train.row import Row, Thing
 
 __all__ = ["SEEN", "STORIES", "no_sentence", "questions", "target", "yes_sentence"]
 
+DISORDER = "the pictures are out of order"
+"""What is said of evidence that somebody has rearranged."""
 VISIBLE_FROM = 0.5
 """A claim points at an object of which more than this share is visible."""
 GRID = 5
@@ -192,14 +194,15 @@ def yes_sentence(row: Row) -> str:
 
 def no_sentence(row: Row) -> str:
     """The answer of a row that is not true: what is seen instead."""
-    seen = _seen(row.kind)
+    seen = _seen(row.kind) if row.ordered else DISORDER
     return f"No. {seen[0].upper()}{seen[1:]}."
 
 
 def target(row: Row) -> str:
     """The text to be learnt for a row; ValueError when it is true but none of its actors can be seen."""
     if not row.answer:
-        return f"<think>Nothing of the kind: {_seen(row.kind)}.</think>\n<answer>{no_sentence(row)}</answer>"
+        seen = _seen(row.kind) if row.ordered else DISORDER
+        return f"<think>Nothing of the kind: {seen}.</think>\n<answer>{no_sentence(row)}</answer>"
     story = STORIES[row.category]
     pointed = story.point(row)
     if not pointed:

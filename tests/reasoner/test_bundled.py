@@ -66,7 +66,7 @@ def test_evidence_lies_on_the_actors(reasoner: Reasoner) -> None:
     assert overlaps and float(np.mean(overlaps)) >= 0.4, overlaps
 
 
-def test_blanked_evidence_lowers_the_confidence(reasoner: Reasoner) -> None:
+def test_spoilt_evidence_lowers_the_confidence(reasoner: Reasoner) -> None:
     calibrator = reasoner.backend.notes.calibrator if reasoner.backend.notes else None
     assert calibrator is not None and calibrator.n >= 100
     drops = []
@@ -74,6 +74,7 @@ def test_blanked_evidence_lowers_the_confidence(reasoner: Reasoner) -> None:
         scene = Scene(seed, 75.0, kinds=["nothing", "fall"])
         window = stage_window(scene, max(0.0, scene.events[0].evident_s - 2.5), 6.0, "fall")
         weighed = weigh(reasoner, window, rule("fall"), True)
-        if weighed.said and weighed.blanked is not None:
-            drops.append(calibrator.probability(weighed.parts) - calibrator.probability(weighed.blanked))
+        drops += [
+            calibrator.probability(weighed.parts) - calibrator.probability(spoilt) for spoilt in weighed.spoilt.values()
+        ]
     assert drops and all(drop > 0 for drop in drops), drops

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from detector.rule import Rule
 from detector.window import Window
@@ -22,7 +23,7 @@ from reasoner.prompt import messages
 from reasoner.reason import Reasoner
 from reasoner.train import checkpoint
 from reasoner.train.album import Album
-from reasoner.train.augment import asked, augmented, later, mirrored
+from reasoner.train.augment import asked, augmented, disordered, later, mirrored
 from reasoner.train.batches import Batches
 from reasoner.train.config import Calibrate, ModelSize, SftConfig, Stage
 from reasoner.train.errors import BadCheckpoint, BadClips
@@ -178,6 +179,61 @@ def test_augmentation_keeps_truth_and_picture_together(clips: Path) -> None:
     assert mirrored(mirrored(album.rows[0])).objects[0][0].box == pytest.approx(album.rows[0].objects[0][0].box)
     shifted = later(album.rows[0], 2.5)
     assert (shifted.times[1], shifted.start) == (3.5, 3.5)
+
+
+def test_what_drives_on_the_right_is_not_mirrored(clips: Path) -> None:
+    album = Album.open(clips)
+    first = album.rows[0].objects[0][0]
+    car = msgspec.structs.replace(
+        album.rows[0],
+        objects=((msgspec.structs.replace(first, label="car"),),) * 5,
+        groups=5,
+        times=(0.0, 1.0, 2.0, 3.0, 4.0),
+    )
+    for seed in range(12):
+        _, row = augmented(album.clip(0)[:5], car, np.random.default_rng(seed))
+        assert row.objects[0][0].box == first.box
+
+
+def test_evidence_out_of_order_is_a_no_that_says_so(clips: Path) -> None:
+    album = Album.open(clips)
+    pictures, row = album.clip(0), msgspec.structs.replace(album.rows[0], start=2.0)
+    for seed in range(6):
+        made = disordered(pictures, row, np.random.default_rng(seed))
+        assert made is not None
+        moved, told = made
+        assert not told.answer and not told.ordered and told.start is None and told.times == row.times
+        assert "out of order" in target(told) and target(told).startswith("<think>Nothing")
+        for group in range(row.groups):
+            source = row.objects.index(told.objects[group])
+            assert source != group
+            assert np.array_equal(moved[group, 0], pictures[source, 0])
+            assert not np.array_equal(moved[group, 1, ..., 2], pictures[source, 1, ..., 2]) or row.groups > 2
+    assert disordered(pictures, msgspec.structs.replace(row, start=0.0), np.random.default_rng(1)) is None
+    assert disordered(pictures, msgspec.structs.replace(row, answer=False), np.random.default_rng(1)) is None
+    running = msgspec.structs.replace(row, start=0.0, category="running")
+    assert disordered(pictures, running, np.random.default_rng(1)) is not None
+
+
+def test_a_training_may_go_on_from_a_model_folder_with_other_words(clips: Path, tmp_path: Path) -> None:
+    plan = config(clips)
+    train(plan, tmp_path / "first", resume=False)
+    folder = tmp_path / "first" / "model"
+    more = msgspec.structs.replace(plan, start_from=str(folder), model=msgspec.structs.replace(SIZE, merges=260))
+    learner, _, processor = fresh(more)
+    stored = load_file(folder / "model.safetensors")
+    own = learner.model.state_dict()
+    layer = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(own[layer], stored[layer].float())
+    before = Processor.load(folder).tokenizer
+    table = "model.language_model.embed_tokens.weight"
+    here, there = (words.convert_tokens_to_ids("<box>") for words in (processor.tokenizer, before))
+    assert torch.equal(own[table][here], stored[table][there].float())
+    wide = msgspec.structs.replace(more, model=msgspec.structs.replace(SIZE, mlp_width=128))
+    with pytest.raises(BadCheckpoint, match=r"start_from .* sizes differ"):
+        fresh(wide)
+    with pytest.raises(BadCheckpoint, match="start_from"):
+        fresh(msgspec.structs.replace(more, start_from=str(tmp_path / "nowhere")))
 
 
 def test_some_true_rows_are_asked_about_another_category(clips: Path) -> None:

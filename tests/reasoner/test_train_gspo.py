@@ -1,0 +1,306 @@
+"""Reinforcement feeds what serving feeds, is truly off-policy, moves the reward, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("trl", reason="the extra `train` is not installed")
+
+from reasoner.boxes import Box
+from reasoner.folder import BUNDLED, open_folder
+from reasoner.grade import Claimed, RewardTable, TrueObject, Truth
+from reasoner.processor import Processor
+from reasoner.prompt import messages
+from reasoner.train.album import Album
+from reasoner.train.clip_exercises import ClipExercises, truth_of
+from reasoner.train.errors import BadCheckpoint, BadClips
+from reasoner.train.feed import Feed
+from reasoner.train.gspo import begin, train
+from reasoner.train.gspo_config import GspoConfig, Lora
+from reasoner.train.judge import Judged, judge
+from reasoner.train.policy import ratio_figures
+from reasoner.train.questions import questions
+from reasoner.train.row import Row, Thing
+
+KNOWN = open_folder(BUNDLED).notes.categories[:4]  # type: ignore[union-attr]
+
+
+def clip(rng: np.random.Generator, category: str, answer: bool, split: str) -> tuple[np.ndarray[Any, Any], Row]:
+    """Bright figures that move over noise, in the layout of rendered clips."""
+    groups = int(rng.integers(5, 8))
+    pictures = rng.integers(60, 90, (7, 2, 96, 160, 3), dtype=np.uint8)
+    pictures[groups:] = 0
+    objects = []
+    for group in range(groups):
+        things = []
+        for place in range(2):
+            x, y = 20 + 14 * group, 20 + 30 * place
+            pictures[group, 0, y : y + 30, x : x + 14] = (220, 200, 40) if answer else (30, 60, 220)
+            pictures[group, 1, y : y + 30, x : x + 14, 1:] = 255
+            box = (x / 160, y / 96, (x + 14) / 160, (y + 30) / 96)
+            things.append(Thing(label="person", box=box, actor=answer, visible=1.0))
+        objects.append(tuple(things))
+    row = Row(
+        groups=groups, times=tuple(float(k) for k in range(groups)), category=category,
+        question=questions(category)[0], answer=answer, kind=category if answer else "walking",
+        start=1.0 if answer else None, end=4.0 if answer else None, objects=tuple(objects), split=split,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return pictures, row
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    made = [clip(rng, KNOWN[i % len(KNOWN)], i % 8 < 4, "val" if i >= 24 else "train") for i in range(40)]
+    np.save(folder / "pictures.npy", np.stack([pictures for pictures, _ in made]))
+    (folder / "clips.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for _, row in made))
+    return folder
+
+
+def config(clips: Path, **more: Any) -> GspoConfig:
+    given: dict[str, Any] = {
+        "clips": str(clips), "seed": 3, "batch": 6, "gradient_accumulation_steps": 1, "steps_per_generation": 2,
+        "blocks": 2, "learning_rate": 2e-4, "validate_blocks": 1, "checkpoint_blocks": 1, "validation_rows": 8,
+        "evaluation_rows": 4, "max_new_tokens": 64,
+    }  # fmt: skip
+    return msgspec.convert(given | more, GspoConfig)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def ran(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whole run of the bundled model."""
+    out = tmp_path_factory.mktemp("gspo")
+    train(config(clips), out, resume=False)
+    return out
+
+
+def test_prompts_are_the_serving_ones_token_by_token_and_pixel_by_pixel(clips: Path) -> None:
+    folder = open_folder(BUNDLED)
+    served = Processor.load(folder)
+    feed = Feed(Processor.load(folder).tokenizer, Processor.load(folder))
+    exercises = ClipExercises(Album.open(clips), folder, 1)
+    asked = [exercises.plain(index) for index in (0, 1, 5)]
+    alone = [served.encode(one.messages, one.pictures) for one in asked]
+    row = exercises.album.rows[1]
+    assert asked[1].messages == messages(row.question, row.times, style="brief")
+
+    filled = [[{"role": "user", "content": _filled(one)}] for one in asked]
+    listed = feed.apply_chat_template(filled, tokenize=True, add_generation_prompt=True, return_dict=True)
+    assert listed["input_ids"] == [one["input_ids"][0].tolist() for one in alone]
+    assert torch.equal(listed["pixel_values"], torch.cat([one["pixel_values"] for one in alone]))
+
+    texts = [feed.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in filled]
+    padded = feed(images=[one.pictures for one in asked], text=texts, padding=True, return_tensors="pt")
+    assert len({one["input_ids"].shape[1] for one in alone}) > 1, "prompts of one length would not show the padding"
+    for place, one in enumerate(alone):
+        length = one["input_ids"].shape[1]
+        for name in ("input_ids", "mm_token_type_ids"):
+            assert torch.equal(padded[name][place, -length:], one[name][0])
+        assert padded["attention_mask"][place].sum() == length
+        assert padded["attention_mask"][place, -length:].all()
+    assert torch.equal(padded["image_grid_thw"], torch.cat([one["image_grid_thw"] for one in alone]))
+
+
+def _filled(exercise: Any) -> list[dict[str, Any]]:
+    left = iter(exercise.pictures)
+    return [
+        {**part, "image": next(left)} if part["type"] == "image" else part for part in exercise.messages[0]["content"]
+    ]
+
+
+def test_the_policy_moves_away_from_the_one_that_answered(ran: Path) -> None:
+    steps = [line for line in lines(ran) if "ratio_mean" in line]
+    assert len(steps) == 4
+    first, later = steps[0::2], steps[1::2]
+    assert all(line["ratio_off"] == 0 for line in first), "the first step of a block meets its own answers"
+    assert all(line["ratio_off"] > 0.5 and line["ratio_min"] < line["ratio_max"] for line in later)
+    assert all(0.5 < line["ratio_mean"] < 2 for line in steps)
+
+
+def test_the_reward_moves(ran: Path) -> None:
+    judged = [line for line in lines(ran) if "val_reward" in line]
+    assert [line["step"] for line in judged] == [0, 2, 4]
+    assert len({line["val_reward"] for line in judged}) > 1
+    sampled = [line for line in lines(ran) if "reward" in line]
+    assert sampled[0]["reward"] != sampled[-1]["reward"]
+    assert {"term_time_points", "term_coverage_points", "term_box_iou", "term_answer"} <= set(sampled[0])
+
+
+def test_what_it_leaves_behind_is_a_model_with_both_figures(ran: Path) -> None:
+    figures = json.loads((ran / "evaluation.json").read_text("utf-8"))
+    assert set(figures["evaluation"]) == {"sft", "gspo"}
+    for side in figures["evaluation"].values():
+        assert side["rows"] == 4
+        assert {"evidence_reward", "box_iou", "precision", "recall"} <= set(side)
+    before, kept = (msgspec.convert(figures["validation"][side], Judged) for side in ("sft", "gspo"))
+    assert kept.reward >= before.reward
+    assert kept.holds(before)
+    made, source = open_folder(ran / "model"), open_folder(BUNDLED)
+    assert made.notes is not None and source.notes is not None
+    assert made.notes.calibrator is None, "the calibrator was fitted on other weights"
+    assert made.notes.categories == source.notes.categories
+    assert {file.name for file in made.path.iterdir()} == {file.name for file in source.path.iterdir()}
+    assert (made.weights_sha256() != source.weights_sha256()) == (figures["kept_step"] > 0)
+    assert "## Reinforcement" in (made.path / "README.md").read_text("utf-8")
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(clips: Path, ran: Path, tmp_path: Path) -> None:
+    """Broken off after the first block: checkpoints of later steps are taken away."""
+    for name in ("identity", "best.json", "metrics.jsonl"):
+        shutil.copy(ran / name, tmp_path / name)
+    shutil.copytree(ran / "checkpoints" / "checkpoint-2", tmp_path / "checkpoints" / "checkpoint-2")
+    if (ran / "best").exists():
+        shutil.copytree(ran / "best", tmp_path / "best")
+    train(config(clips), tmp_path, resume=True)
+    unbroken, resumed = (
+        {line["step"]: line for line in lines(out) if "ratio_mean" in line and line["step"] > 2}
+        for out in (ran, tmp_path)
+    )
+    for step in (3, 4):
+        for name in ("loss", "reward", "ratio_mean", "norm"):
+            if name in unbroken[step]:
+                assert resumed[step][name] == pytest.approx(unbroken[step][name], rel=1e-4, abs=1e-6)
+
+
+def test_a_checkpoint_of_another_run_is_refused(clips: Path, ran: Path) -> None:
+    folder = open_folder(BUNDLED)
+    exercises = ClipExercises(Album.open(clips), folder, 3)
+    with pytest.raises(BadCheckpoint, match="another configuration"):
+        begin(config(clips, learning_rate=1e-5), folder, exercises, ran, resume=True)
+    with pytest.raises(BadCheckpoint, match="--resume"):
+        begin(config(clips), folder, exercises, ran, resume=False)
+    assert begin(config(clips, evaluation_rows=1), folder, exercises, ran, resume=True) is not None
+
+
+def test_a_released_checkpoint_learns_through_adapters(clips: Path, tiny: Path, tmp_path: Path) -> None:
+    """The whole prompt, RGB pictures at a pixel budget, bfloat16 weights, adapters on the language model alone."""
+    given = config(
+        clips, model=str(tiny), lora=msgspec.to_builtins(Lora(rank=2, alpha=4)), weights="bfloat16",
+        precision="bfloat16", gradient_checkpointing=True, blocks=1, batch=3, max_new_tokens=12, validation_rows=2,
+        evaluation_rows=1, min_frame_pixels=4096, max_frame_pixels=9216, learning_rate=0.1,
+        reward={"form": 1.0, "answer": 1.0},
+    )  # fmt: skip
+    train(given, tmp_path, resume=False)
+    steps = [line for line in lines(tmp_path) if "ratio_mean" in line]
+    assert len(steps) == 2
+    saved = torch.load(next(tmp_path.glob("checkpoints/*/optimizer.pt")), weights_only=True)
+    assert saved["state"], "the adapters have no optimizer state"
+    made = open_folder(tmp_path / "model")
+    assert made.notes is None
+    assert made.family.model_type == "qwen3_vl"
+
+
+def test_exercises_of_a_clip(clips: Path) -> None:
+    album = Album.open(clips)
+    exercises = ClipExercises(album, open_folder(BUNDLED), 1)
+    validation, evaluation = exercises.held_out(100, 100)
+    assert not set(validation) & set(evaluation)
+    assert {album.rows[index].split for index in (*validation, *evaluation)} == {"val"}
+    assert {album.rows[index].split for index in exercises.drawn(50)} == {"train"}
+    one, again, other = (exercises.practice(0, turn) for turn in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.pictures, again.pictures, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one.pictures, other.pictures, strict=True))
+
+
+def test_exercises_need_rows_that_the_model_knows(clips: Path) -> None:
+    folder = open_folder(BUNDLED)
+    notes = msgspec.structs.replace(folder.notes, categories=("parade",))
+    with pytest.raises(BadClips, match="parade"):
+        ClipExercises(Album.open(clips), msgspec.structs.replace(folder, notes=notes), 1)
+
+
+def test_the_truth_of_a_row(clips: Path) -> None:
+    rows = Album.open(clips).rows
+    true = truth_of(next(row for row in rows if row.answer))
+    assert (true.yes, true.span) == (True, (1.0, 4.0))
+    assert {known.time_s for known in true.objects} == {0.0, 1.0, 2.0, 3.0, 4.0, 5.0} & {
+        known.time_s for known in true.objects
+    }
+    assert min(known.time_s for known in true.objects) == 0.0
+    assert truth_of(next(row for row in rows if not row.answer)).objects == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch": 3, "gradient_accumulation_steps": 4, "steps_per_generation": 4}, "ratio .* would always be 1"),
+        ({"batch": 4, "steps_per_generation": 4}, "whole groups"),
+        ({"gradient_accumulation_steps": 3, "steps_per_generation": 4}, "no multiple"),
+        ({"generations": 1}, ">= 2"),
+        ({"clips": "", "rows": ""}, "either clips or rows"),
+        ({"clips": "", "rows": "rows.json"}, "videos"),
+        ({"reward": {"box": 1.0}}, "unknown field"),
+        ({"min_frame_pixels": 5000, "max_frame_pixels": 4000}, "exceeds"),
+    ],
+)
+def test_configurations_that_cannot_be(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=says):
+        config(Path("clips"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "updates"),
+    [
+        ({"gradient_accumulation_steps": 4, "steps_per_generation": 8}, 2),
+        ({"gradient_accumulation_steps": 4, "steps_per_generation": 4, "num_iterations": 2}, 2),
+        ({"gradient_accumulation_steps": 16, "steps_per_generation": 32}, 2),
+    ],
+)
+def test_updates_of_a_block(changes: dict[str, Any], updates: int) -> None:
+    assert config(Path("clips"), **changes).updates_per_block == updates
+
+
+def test_the_figures_of_four_answers() -> None:
+    box = Box(0.2, 0.2, 0.4, 0.6)
+    thing = TrueObject(label="person", time_s=1.0, box=box)
+    yes, no = Truth(yes=True, span=(1.0, 3.0), objects=(thing,)), Truth(yes=False)
+    right = Claimed(yes=True, span=(1.5, 3.0), objects=(thing,), times_s=(1.0,))
+    denied = Claimed(yes=False)
+    table = RewardTable(spread=0.0, span=0.0, form=0.0)
+    figures = judge([(right, yes), (denied, yes), (right, no), (denied, no)], table)
+    assert (figures.precision, figures.recall, figures.accuracy) == (0.5, 0.5, 0.5)
+    assert (figures.box_iou, figures.onset_within_1s) == (1.0, 1.0)
+    assert figures.evidence_reward == pytest.approx(((1.5 + 1.0 + 1.0) + (-1.0 - 0.5 + 0.0)) / 2)
+    better = msgspec.structs.replace(figures, recall=0.4)
+    assert figures.holds(figures) and not better.holds(figures)
+    with pytest.raises(ValueError, match="no rows"):
+        judge([], table)
+
+
+def test_figures_of_ratios() -> None:
+    assert ratio_figures([]) == {}
+    assert ratio_figures([1.0, 1.0 + 1e-7, 1.01, 0.99]) == pytest.approx(
+        {"ratio_mean": 1.0, "ratio_min": 0.99, "ratio_max": 1.01, "ratio_off": 0.5}, abs=1e-6
+    )
+
+
+def test_one_line_when_the_extra_is_missing(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    from deploy.cli import main
+
+    found: Callable[..., Any] = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "trl" else found(name, *a))
+    file = tmp_path / "gspo.toml"
+    file.write_text(f'clips = "{clips}"\n')
+    assert main(["train", "gspo", str(file), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert "pip install 'witness[train]'" in told[0]
