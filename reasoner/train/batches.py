@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -63,19 +63,21 @@ class TextBatch:
 
 
 class Draw:
-    """Draws rows evenly over categories, `YES_SHARE` of them true."""
+    """Draws rows over categories, `YES_SHARE` of them true; `emphasis`: how much oftener than others some are drawn."""
 
-    def __init__(self, album: Album, indices: Sequence[int]) -> None:
+    def __init__(self, album: Album, indices: Sequence[int], emphasis: Mapping[str, float]) -> None:
         pools: dict[tuple[str, bool], list[int]] = {}
         for index in indices:
             row = album.rows[index]
             pools.setdefault((row.category, row.answer), []).append(int(index))
         self.pools = {key: np.array(pools[key]) for key in sorted(pools)}
         self.categories = sorted({category for category, _ in pools})
+        weights = np.array([emphasis.get(category, 1.0) for category in self.categories])
+        self.share = weights / weights.sum()
 
     def __call__(self, count: int, random: np.random.Generator) -> list[int]:
         drawn = []
-        for category in random.choice(self.categories, size=count):
+        for category in random.choice(self.categories, size=count, p=self.share):
             true = bool(random.random() < YES_SHARE)
             wanted = (str(category), true)
             pool = self.pools[wanted if wanted in self.pools else (str(category), not true)]
@@ -86,9 +88,11 @@ class Draw:
 class Batches:
     """Makes batches of an album for a model; the same step draws the same batch."""
 
-    def __init__(self, album: Album, processor: Processor, model: Any, seed: int) -> None:
+    def __init__(
+        self, album: Album, processor: Processor, model: Any, seed: int, emphasis: Mapping[str, float] | None = None
+    ) -> None:
         self.album, self.processor, self.model, self.seed = album, processor, model, seed
-        self.draw = Draw(album, album.train.tolist())
+        self.draw = Draw(album, album.train.tolist(), emphasis or {})
         self.labels = {label: index for index, label in enumerate(album.labels)}
         self.kinds = {kind: index for index, kind in enumerate(album.kinds)}
         self.categories = {category: index for index, category in enumerate(album.categories)}

@@ -15,12 +15,14 @@ from reasoner.grade import GATE_S, TrueObject, Truth
 from reasoner.prompt import messages
 from reasoner.train.album import Album
 from reasoner.train.augment import asked, augmented
-from reasoner.train.batches import Draw
 from reasoner.train.errors import BadClips
 from reasoner.train.exercise import Exercise, coordinates_of
 from reasoner.train.questions import language
 from reasoner.train.row import Row
 from reasoner.train.vocabulary import VISIBLE_FROM, no_sentence, yes_sentence
+
+TRUE_SHARE = 0.7
+"""Of the rows drawn, before a part of them is asked another category's question, see `augment.asked`."""
 
 
 class ClipExercises:
@@ -44,8 +46,19 @@ class ClipExercises:
             )
 
     def drawn(self, count: int) -> list[int]:
-        """Evenly over categories."""
-        return Draw(self.album, self.train)(count, np.random.default_rng((self.seed, 21)))
+        """Evenly over categories, `TRUE_SHARE` of them true: only those have evidence to point at."""
+        pools: dict[tuple[str, bool], list[int]] = {}
+        for index in self.train:
+            row = self.album.rows[index]
+            pools.setdefault((row.category, row.answer), []).append(index)
+        random = np.random.default_rng((self.seed, 21))
+        categories = sorted({category for category, _ in pools})
+        drawn = []
+        for _ in range(count):
+            category, true = categories[int(random.integers(len(categories)))], bool(random.random() < TRUE_SHARE)
+            pool = pools.get((category, true)) or pools[category, not true]
+            drawn.append(pool[int(random.integers(len(pool)))])
+        return drawn
 
     def practice(self, index: int, turn: int) -> Exercise:
         """With small changes that leave the truth intact; the same turn makes the same ones."""

@@ -91,6 +91,8 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A model folder of the same sizes whose weights are taken over; empty: from nothing."""
     warmup: Stage = Stage(learning_rate=1.2e-3, batch=24, minutes=12.0, final_share=0.08)
     sft: Stage = Stage(learning_rate=8e-4, batch=8, minutes=50.0, final_share=0.02, vision_rate=0.6)
+    emphasis: dict[str, Positive] = {}
+    """How much oftener than the others' rows those of a category are drawn: for what is hard to tell."""
     text_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
     decision_weight: Positive = 4.0
     """Weight of the first word of the thinking, which decides between yes and no, against that of a plain token."""

@@ -13,14 +13,12 @@ import importlib.util
 import json
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from reasoner.errors import ModelFailed
 from reasoner.folder import ModelFolder, open_folder
 from reasoner.train.errors import BadCheckpoint, BadRows, PartMissing, TrainError
 from reasoner.train.finetune_config import FinetuneConfig
@@ -31,17 +29,15 @@ if TYPE_CHECKING:
     from reasoner.train.lesson import Course
 
 LOG = logging.getLogger("witness.train")
-LANGUAGE_LINEARS = r"(model\.)?language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
-"""Of both families; "all-linear" would reach into the vision tower."""
-MAY_CHANGE = ("workers", "log_steps", "save_steps", "keep_checkpoints", "checkpointing", "attention")
+MAY_CHANGE = ("workers", "threads", "log_steps", "save_steps", "keep_checkpoints", "checkpointing", "attention")
 """Settings that a resumed run may have changed: they say how, not what."""
-SIDE_FILES = ("*.json", "*.jinja", "*.txt")
 
 
 def finetune(config: FinetuneConfig, out: Path, resume: bool) -> None:
     """Train and export. PartMissing, BadRows, BadCheckpoint, ModelIncomplete, ModelFailed: each one line."""
     _require("accelerate", *(("peft",) if config.lora else ()))
     from reasoner.backends.local import locate
+    from reasoner.train.released import publish
 
     rows = load_rows(config, Path(config.rows))
     validation = load_rows(config, Path(config.validation)) if config.validation else []
@@ -91,6 +87,7 @@ def new_trainer(
 
     from reasoner.train.lesson import Collate, Lessons
     from reasoner.train.recorder import Recorder
+    from reasoner.train.released import load_model
     from reasoner.train.weighted import WeightedTrainer
 
     # Before the arguments below: they start the process group, and a wrong setting should be said without it.
@@ -104,6 +101,8 @@ def new_trainer(
         raise TrainError(
             f"batch {config.batch} cannot be split over {devices} devices of {config.device_batch} rows; change batch"
         )
+    if config.threads:
+        torch.set_num_threads(config.threads)
     transformers.set_seed(config.seed)
     half = torch.cuda.is_available() if config.precision == "auto" else config.precision == "bfloat16"
     course = new_course(config, folder)
@@ -174,66 +173,6 @@ def new_course(config: FinetuneConfig, folder: ModelFolder) -> Course:
     pick = Pick(config.step_s, config.max_frames, config.cited_frames, config.jitter, config.view == "changed")
     coordinates = folder.notes.coordinates if folder.notes else folder.family.coordinates
     return Course(processor, coordinates, Path(config.videos), pick, config.seed)
-
-
-def load_model(config: FinetuneConfig, folder: ModelFolder, half: bool) -> Any:
-    """Weights that learn are float32: at a learning rate of 2e-5 a step is lost in bfloat16's rounding."""
-    import torch
-    import transformers
-
-    architecture: Any = getattr(transformers, folder.family.architecture)
-    frozen = config.lora is not None and half
-    try:
-        model = architecture.from_pretrained(
-            str(folder.path),
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.bfloat16 if frozen else torch.float32,
-            attn_implementation=config.attention,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise ModelFailed(f"model folder {folder.path} cannot be loaded: {line}; fetch it again") from error
-    model.config.use_cache = False
-    if config.lora is not None:
-        import peft
-
-        adapters = peft.LoraConfig(
-            r=config.lora.rank,
-            lora_alpha=config.lora.alpha,
-            lora_dropout=config.lora.dropout,
-            target_modules=rf".*{LANGUAGE_LINEARS}",
-        )
-        return peft.get_peft_model(model, adapters)
-    if not config.train_vision:
-        model.model.visual.requires_grad_(False)
-    return model
-
-
-def publish(trainer: Any, folder: ModelFolder, config: FinetuneConfig, to: Path, rows: int) -> None:
-    """The trained weights in bfloat16 with the files of the folder they came from; adapters are merged in."""
-    import torch
-
-    accelerator = trainer.accelerator
-    trained = accelerator.unwrap_model(trainer.model_wrapped, keep_torch_compile=False)
-    state: dict[str, Any] = {} if config.lora else accelerator.get_state_dict(trainer.model_wrapped)
-    if not accelerator.is_main_process:
-        return
-    to.mkdir(parents=True, exist_ok=True)
-    if config.lora:
-        trained.save_pretrained(to.parent / "adapter")
-        trained = trained.merge_and_unload()
-        state = trained.state_dict()
-    halved = {name: value.to(torch.bfloat16) if value.is_floating_point() else value for name, value in state.items()}
-    trained.config.dtype = torch.bfloat16
-    trained.save_pretrained(to, state_dict=halved)
-    for pattern in SIDE_FILES:
-        for file in folder.path.glob(pattern):
-            if file.name != "model.safetensors.index.json" and not (to / file.name).exists():
-                shutil.copyfile(file, to / file.name)
-    told = {"rows": rows, "steps": trainer.state.global_step, "config": msgspec.to_builtins(config)}
-    (to / "training.json").write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    open_folder(to)
 
 
 def _begin(config: FinetuneConfig, out: Path, resume: bool) -> str | None:

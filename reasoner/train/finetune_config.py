@@ -76,6 +76,8 @@ class FinetuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log_steps: Count = 1
     workers: Annotated[int, Meta(ge=0, le=64)] = 2
     """Processes per device that decode videos ahead; 0: none."""
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Threads of torch in each process; 0 leaves torch's own choice."""
 
     def __post_init__(self) -> None:
         if self.min_frame_pixels > self.max_frame_pixels:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,14 +141,20 @@ def new_trainer(
     from reasoner.train.reinforce import reward_functions
 
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    # Names that TRL and transformers still use of each other; nothing that a user could mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     coordinates = coordinates_of(folder)
+    # Under FSDP the same is done by its own wrapper, when its settings say so.
+    fsdp_does = os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() == "true"
+    checkpointing = config.gradient_checkpointing and not fsdp_does
     settings = trl.GRPOConfig(
         output_dir=str(out / "checkpoints"),
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=config.precision == "bfloat16",
-        gradient_checkpointing=config.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
+        gradient_checkpointing=checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
         importance_sampling_level="sequence",
         loss_type="grpo",
         scale_rewards="group",
@@ -228,7 +235,7 @@ def _adapters(config: GspoConfig) -> Any:
         return None
     import peft
 
-    from reasoner.train.finetune import LANGUAGE_LINEARS
+    from reasoner.train.released import LANGUAGE_LINEARS
 
     # No dropout: the old and the new policy must differ by what was learnt alone.
     return peft.LoraConfig(

@@ -182,7 +182,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
         better = step > 0 and judged.reward > best.kept.reward and judged.holds(best.before)
         self.accelerator.wait_for_everyone()
         if better:
-            self.save_model(str(self.best_weights))
+            self._keep()
             best = Best(before=best.before, step=step, kept=judged)
         if self.is_world_process_zero():
             draft = self.best_file.with_suffix(".partial")
@@ -191,6 +191,13 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
             figures = msgspec.to_builtins(judged)
             self.journal.write(stage="gspo", step=step, best=best.step, **{f"val_{k}": v for k, v in figures.items()})
         self.accelerator.wait_for_everyone()
+
+    def _keep(self) -> None:
+        """All weights (or all adapters), wherever they are shared out to, written by one process."""
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        if self.is_world_process_zero():
+            model = self.accelerator.unwrap_model(self.model_wrapped, keep_torch_compile=False)
+            model.save_pretrained(self.best_weights, state_dict=state)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card is written with the exported folder, from what was measured."""

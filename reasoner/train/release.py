@@ -72,7 +72,7 @@ def export(folder: ModelFolder, kept: Path | None, target: Path, *, lora: bool) 
 
     architecture: Any = getattr(transformers, folder.family.architecture)
     if kept is not None and not any(kept.glob("*.safetensors")):
-        raise TrainFailed(f"{kept} holds no weights; with FSDP set fsdp_state_dict_type to FULL_STATE_DICT")
+        raise TrainFailed(f"{kept} holds no weights, though best.json names them; start again without --resume")
     loads = folder.path if kept is None or lora else kept
     model = architecture.from_pretrained(str(loads), local_files_only=True, dtype=torch.float32)
     if kept is not None and lora:

@@ -105,7 +105,7 @@ def new_processor(config: SftConfig, input_size: tuple[int, int]) -> Processor:
 def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[Learner, Batches]:
     """Fresh weights, the patch embedding whitened on training pictures, and the batches that fit them."""
     model: Any = new_model(config.model, processor.tokenizer, config.seed)
-    batches = Batches(album, processor, model, config.seed)
+    batches = Batches(album, processor, model, config.seed, config.emphasis)
     torch.manual_seed(config.seed)
     if config.start_from:
         inherit(model, processor.tokenizer, Path(config.start_from))

@@ -66,7 +66,7 @@ class WeightedTrainer(Trainer):
         sums = losses(model, self._processor.normalise(inputs))
         total = sums.tokens if num_items_in_batch is None else num_items_in_batch
         loss = weighted(sums, total, self._text_share)
-        if model.training:
+        if torch.is_grad_enabled():
             self._seen = Sums(*(a.to(b.device) + b.detach() for a, b in zip(self._seen, sums, strict=True)))
             # Gradients are averaged over the devices, and each has only its own part of the sum.
             loss = loss * self.accelerator.num_processes
@@ -78,8 +78,8 @@ class WeightedTrainer(Trainer):
         for batch in batch_samples:
             learnt = batch["labels"] != IGNORED
             counts += torch.stack([learnt.sum(), (learnt & batch["grounded"]).sum()]).float().cpu()
-        model: Any = self.model
-        if not model.training:
+        # Told by the gradient: a model is still in evaluation mode when the first batch is counted.
+        if not torch.is_grad_enabled():
             return counts.to(device)
         return self.accelerator.reduce(counts.to(device), "sum")
 

@@ -28,6 +28,7 @@ from reasoner.train.conversation import target
 from reasoner.train.shown import Pick, show
 from reasoner.train.stgr_file import read
 from tests.alerts import sample
+from tests.reasoner.conftest import save_tiny
 
 
 @pytest.fixture
@@ -115,12 +116,30 @@ def test_rows_can_be_shown_for_training(store: Store, tmp_path: Path, clip_s: in
         assert {frame.time for frame in row.key_frames} <= {round(t, 1) for t in shown.times_s}
 
 
+def test_exported_rows_train_a_model(store: Store, tmp_path: Path) -> None:
+    from reasoner.train.finetune import finetune
+    from reasoner.train.finetune_config import FinetuneConfig
+
+    kept(store, 0, "confirmed")
+    kept(store, 100, "rejected", clip_s=0)
+    out = tmp_path / "rows"
+    export(store, out)
+    settings = FinetuneConfig(
+        model=str(save_tiny(tmp_path / "tiny")), rows=str(out / "stgr.json"), videos=str(out), steps=1, batch=2,
+        max_frames=4, min_frame_pixels=1024, max_frame_pixels=4096, workers=0, threads=1,
+    )  # fmt: skip
+    finetune(settings, tmp_path / "run", resume=False)
+    (line,) = [json.loads(text) for text in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert line["loss"] > 0
+    assert line["grounded"] > 0
+
+
 def test_the_film_is_the_stored_frames(store: Store) -> None:
     frames = sample.window().cut.frames
-    with av.open(io.BytesIO(film(frames))) as container:
+    with av.open(io.BytesIO(film(frames)), "r") as container:
         packets = [p for p in container.demux(video=0) if p.pts is not None]
         assert [hashlib.sha256(bytes(p)).hexdigest() for p in packets] == [frame.sha256() for frame in frames]
-        assert [float(p.pts * p.time_base) for p in packets] == [0.5 * k for k in range(6)]
+        assert [float((p.pts or 0) * (p.time_base or 0)) for p in packets] == [0.5 * k for k in range(6)]
     with pytest.raises(ValueError, match="no frames"):
         film(())
 

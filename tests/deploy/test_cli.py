@@ -38,6 +38,8 @@ def witness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
         "alerts show 0198 --config c.toml",
         "alerts media 0198 --out d",
         "alerts verify",
+        "alerts review 0198 false --by ann --note why --data d --json",
+        "alerts export --config c.toml --out d --format flat --json",
         "models list",
         "train scorer c.toml --out d --resume",
         "train sft c.toml",

@@ -201,8 +201,9 @@ def strip(row: StgrRow) -> dict[str, Any]:
     return {field: getattr(row, field) for field in row.__struct_fields__ if field != "place"}
 
 
-numbers = st.floats(0, 1, allow_nan=False).map(lambda v: round(v, 4))
-boxes = st.tuples(numbers, numbers, numbers, numbers).filter(lambda b: b[0] + 0.002 < b[2] and b[1] + 0.002 < b[3])
+edges = st.tuples(st.integers(0, 9950), st.integers(50, 10_000)).map(lambda e: (e[0] / 1e4, min(1e4, sum(e)) / 1e4))
+"""Low and high end on one axis, in 0..1, at least half a percent apart."""
+boxes = st.tuples(edges, edges).map(lambda axes: (axes[0][0], axes[1][0], axes[0][1], axes[1][1]))
 names = st.sampled_from(
     ["man", "红色汽车", "no. 5 bus", "a <b>", "<|im_end|>x", "woman (left)", "</obj>", "Mr.", "x\ny"]
 )
@@ -329,8 +330,8 @@ def test_to_model_is_the_inverse_of_from_model(box: tuple[float, ...], coordinat
 def test_the_prompt_is_that_of_serving() -> None:
     shown = Shown((), (0.0, 0.5, 1.0), 1.4, WHOLE)
     for coordinates in ("rel1000", "pixels"):
-        talk = converse(good(ROW), shown, coordinates, (64, 64))  # type: ignore[arg-type]
-        served = messages("Who waves?", (0.0, 0.5, 1.0), "en", coordinates=coordinates, duration_s=1.4)  # type: ignore[arg-type]
+        talk = converse(good(ROW), shown, coordinates, (64, 64))
+        served = messages("Who waves?", (0.0, 0.5, 1.0), "en", coordinates=coordinates, duration_s=1.4)
         assert talk.prompt == served
 
 

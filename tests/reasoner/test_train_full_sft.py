@@ -182,6 +182,22 @@ def test_a_step_is_the_same_however_the_batch_is_split(site: Path, tiny: Path, t
     assert found[2] == pytest.approx(found[0], rel=1e-4)
 
 
+def test_tokens_are_counted_over_all_devices_from_the_first_step(
+    site: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two devices with the same tokens each: in training the sum of both, in evaluation each its own."""
+    settings = config(site, tiny)
+    trainer = new_trainer(settings, open_folder(tiny), read(Path(settings.rows)), [], tmp_path)
+    _, batch = batch_of(settings, tiny, [0, 7])
+    own = [int((batch["labels"] != IGNORED).sum()), int(batch["grounded"].sum())]
+    monkeypatch.setattr(trainer.accelerator, "reduce", lambda tensor, how: 2 * tensor)
+    for training in (False, True):
+        trainer.model.train(training)
+        assert trainer._get_num_items_in_batch([batch], torch.device("cpu")).tolist() == [2 * n for n in own]
+        with torch.no_grad():
+            assert trainer._get_num_items_in_batch([batch], torch.device("cpu")).tolist() == own
+
+
 def test_training_lowers_the_loss_and_gives_a_folder_that_serves(site: Path, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "validation.json").write_text(json.dumps(raw_rows()[-1:]))
     settings = config(site, tiny, steps=20, learning_rate=5e-3, validation=str(tmp_path / "validation.json"))
@@ -314,3 +330,23 @@ def test_a_missing_library_is_one_line(site: Path, tiny: Path, tmp_path: Path, m
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "peft" else object())
     with pytest.raises(PartMissing, match=r"needs peft: pip install 'witness\[train\]'"):
         finetune(config(site, tiny, lora=Lora()), tmp_path, resume=False)
+
+
+def test_the_examples_fit_the_code() -> None:
+    import tomllib
+
+    import msgspec
+    import transformers
+
+    examples = Path(__file__).parents[2] / "deploy" / "examples"
+    text = (examples / "train-sft-qwen3vl.toml").read_text()
+    plain = msgspec.convert(tomllib.loads(text), FinetuneConfig)
+    assert (plain.learning_rate, plain.batch, plain.epochs, plain.text_share) == (2e-5, 32, 10, 0.6)
+    adapted = msgspec.convert(
+        tomllib.loads(text.replace("\n# [lora]\n# rank = 16\n# alpha = 32", "\n[lora]\nrank = 16")), FinetuneConfig
+    )
+    assert adapted.lora == Lora(rank=16)
+    launch = (examples / "accelerate-fsdp.yaml").read_text()
+    (wrapped,) = [line.split(":")[1].strip() for line in launch.splitlines() if "layer_cls_to_wrap" in line]
+    module: Any = transformers.models.qwen3_vl.modeling_qwen3_vl
+    assert all(hasattr(module, name) for name in wrapped.split(","))

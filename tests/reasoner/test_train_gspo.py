@@ -17,18 +17,19 @@ pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 from reasoner.boxes import Box
 from reasoner.folder import BUNDLED, open_folder
-from reasoner.grade import Claimed, RewardTable, TrueObject, Truth
+from reasoner.grade import PUBLISHED, SEVEN, Claimed, RewardTable, TrueObject, Truth
 from reasoner.processor import Processor
 from reasoner.prompt import messages
 from reasoner.train.album import Album
 from reasoner.train.clip_exercises import ClipExercises, truth_of
-from reasoner.train.errors import BadCheckpoint, BadClips
+from reasoner.train.errors import BadCheckpoint, BadClips, TrainFailed
 from reasoner.train.feed import Feed
 from reasoner.train.gspo import begin, train
 from reasoner.train.gspo_config import GspoConfig, Lora
 from reasoner.train.judge import Judged, judge
-from reasoner.train.policy import ratio_figures
+from reasoner.train.policy import GspoTrainer, ratio_figures
 from reasoner.train.questions import questions
+from reasoner.train.release import export
 from reasoner.train.row import Row, Thing
 
 KNOWN = open_folder(BUNDLED).notes.categories[:4]  # type: ignore[union-attr]
@@ -68,11 +69,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config(clips: Path, **more: Any) -> GspoConfig:
+def config(clips: Path, /, **more: Any) -> GspoConfig:
     given: dict[str, Any] = {
         "clips": str(clips), "seed": 3, "batch": 6, "gradient_accumulation_steps": 1, "steps_per_generation": 2,
         "blocks": 2, "learning_rate": 2e-4, "validate_blocks": 1, "checkpoint_blocks": 1, "validation_rows": 8,
-        "evaluation_rows": 4, "max_new_tokens": 64,
+        "evaluation_rows": 4, "max_new_tokens": 64, "temperature": 1.6,
     }  # fmt: skip
     return msgspec.convert(given | more, GspoConfig)
 
@@ -83,9 +84,18 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def ran(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One whole run of the bundled model."""
-    out = tmp_path_factory.mktemp("gspo")
-    train(config(clips), out, resume=False)
+    """One whole run of the bundled model; beside it `broken`, the same folder as a crash at the last step leaves it."""
+    out = tmp_path_factory.mktemp("gspo") / "whole"
+    consider = GspoTrainer.consider
+
+    def copied_first(self: GspoTrainer, judged: Judged) -> None:
+        if self.state.global_step == self.state.max_steps:
+            shutil.copytree(out, out.with_name("broken"))
+        consider(self, judged)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GspoTrainer, "consider", copied_first)
+        train(config(clips), out, resume=False)
     return out
 
 
@@ -159,22 +169,18 @@ def test_what_it_leaves_behind_is_a_model_with_both_figures(ran: Path) -> None:
     assert "## Reinforcement" in (made.path / "README.md").read_text("utf-8")
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(clips: Path, ran: Path, tmp_path: Path) -> None:
-    """Broken off after the first block: checkpoints of later steps are taken away."""
-    for name in ("identity", "best.json", "metrics.jsonl"):
-        shutil.copy(ran / name, tmp_path / name)
-    shutil.copytree(ran / "checkpoints" / "checkpoint-2", tmp_path / "checkpoints" / "checkpoint-2")
-    if (ran / "best").exists():
-        shutil.copytree(ran / "best", tmp_path / "best")
-    train(config(clips), tmp_path, resume=True)
-    unbroken, resumed = (
-        {line["step"]: line for line in lines(out) if "ratio_mean" in line and line["step"] > 2}
-        for out in (ran, tmp_path)
-    )
-    for step in (3, 4):
-        for name in ("loss", "reward", "ratio_mean", "norm"):
-            if name in unbroken[step]:
-                assert resumed[step][name] == pytest.approx(unbroken[step][name], rel=1e-4, abs=1e-6)
+def test_a_resumed_run_ends_where_an_unbroken_one_does(clips: Path, ran: Path) -> None:
+    broken = ran.with_name("broken")
+    assert [path.name for path in (broken / "checkpoints").iterdir()] == ["checkpoint-2"]
+    told = len(lines(broken))
+    train(config(clips), broken, resume=True)
+    unbroken = {line["step"]: line for line in lines(ran) if "ratio_mean" in line}
+    resumed = {line["step"]: line for line in lines(broken)[told:] if "ratio_mean" in line}
+    assert list(resumed) == [3, 4]
+    for step, line in resumed.items():
+        for name in {"loss", "reward", "ratio_mean", "ratio_max", "norm"} & set(line):
+            assert line[name] == pytest.approx(unbroken[step][name], rel=1e-4, abs=1e-6)
+    assert open_folder(ran / "model").weights_sha256() == open_folder(broken / "model").weights_sha256()
 
 
 def test_a_checkpoint_of_another_run_is_refused(clips: Path, ran: Path) -> None:
@@ -187,22 +193,58 @@ def test_a_checkpoint_of_another_run_is_refused(clips: Path, ran: Path) -> None:
     assert begin(config(clips, evaluation_rows=1), folder, exercises, ran, resume=True) is not None
 
 
-def test_a_released_checkpoint_learns_through_adapters(clips: Path, tiny: Path, tmp_path: Path) -> None:
-    """The whole prompt, RGB pictures at a pixel budget, bfloat16 weights, adapters on the language model alone."""
+def test_a_released_checkpoint_learns_through_adapters(
+    clips: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole prompt, RGB pictures at a pixel budget, bfloat16 weights, adapters on the language model alone.
+
+    A model that was never trained earns nothing by any answer, so that here it is paid for its letters.
+    """
+
+    def answer(completions: Any, **_: Any) -> list[float]:
+        return [float(sum(letter.isalpha() for letter in turn[0]["content"])) for turn in completions]
+
+    monkeypatch.setattr("reasoner.train.reinforce.reward_functions", lambda table, coordinates: [answer])
     given = config(
         clips, model=str(tiny), lora=msgspec.to_builtins(Lora(rank=2, alpha=4)), weights="bfloat16",
         precision="bfloat16", gradient_checkpointing=True, blocks=1, batch=3, max_new_tokens=12, validation_rows=2,
-        evaluation_rows=1, min_frame_pixels=4096, max_frame_pixels=9216, learning_rate=0.1,
-        reward={"form": 1.0, "answer": 1.0},
+        evaluation_rows=1, min_frame_pixels=4096, max_frame_pixels=9216, learning_rate=1e-2,
+        reward=dict.fromkeys((*PUBLISHED, *SEVEN), 0.0) | {"answer": 1.0},
     )  # fmt: skip
     train(given, tmp_path, resume=False)
     steps = [line for line in lines(tmp_path) if "ratio_mean" in line]
-    assert len(steps) == 2
-    saved = torch.load(next(tmp_path.glob("checkpoints/*/optimizer.pt")), weights_only=True)
-    assert saved["state"], "the adapters have no optimizer state"
-    made = open_folder(tmp_path / "model")
-    assert made.notes is None
-    assert made.family.model_type == "qwen3_vl"
+    assert [line["ratio_off"] > 0 for line in steps] == [False, True]
+    assert open_folder(tmp_path / "model").notes is None
+    export(open_folder(tiny), tmp_path / "checkpoints" / "checkpoint-2", tmp_path / "merged", lora=True)
+    changed = changed_parts(tiny, tmp_path / "merged")
+    assert any("self_attn.q_proj" in name for name in changed)
+    assert all(".language_model.layers." in name for name in changed)
+
+
+def test_the_last_weights_as_a_folder(ran: Path, tmp_path: Path) -> None:
+    export(open_folder(BUNDLED), ran / "checkpoints" / "checkpoint-4", tmp_path, lora=False)
+    changed = changed_parts(BUNDLED, tmp_path)
+    assert any(".visual." in name for name in changed)
+    assert any(".language_model." in name for name in changed)
+    assert open_folder(tmp_path).config["dtype"] == open_folder(BUNDLED).config["dtype"]
+    with pytest.raises(TrainFailed, match="no weights"):
+        export(open_folder(BUNDLED), tmp_path / "nothing", tmp_path / "model", lora=False)
+
+
+def changed_parts(before: Path, after: Path) -> list[str]:
+    """Names of the tensors that differ between two model folders."""
+    import safetensors.torch
+
+    old, new = (
+        {
+            name: tensor
+            for file in path.glob("*.safetensors")
+            for name, tensor in safetensors.torch.load_file(file).items()
+        }
+        for path in (before, after)
+    )
+    assert set(old) == set(new)
+    return [name for name, tensor in old.items() if not torch.equal(tensor, new[name].to(tensor.dtype))]
 
 
 def test_exercises_of_a_clip(clips: Path) -> None:
