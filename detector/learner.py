@@ -141,9 +141,10 @@ class Learner:
         return float(loss.detach())
 
     def _batch_pools(self) -> list[NDArray[np.int64]]:
-        """Half of a batch shows events, each category as often as the others; the rest anything else."""
+        """Half of a batch shows events, the rest anything else; batches go on where the last one ended, so that every
+        category comes as often as the others."""
         count = self.config.batch
-        return [self._pools[index % len(self._pools)] for index in range(count)]
+        return [self._pools[(self.step * count + index) % len(self._pools)] for index in range(count)]
 
 
 def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64]]:
