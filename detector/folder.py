@@ -41,7 +41,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     picture_size: tuple[int, int] = (256, 144)
     """Width and height of the network's input, px."""
-    channels: int = 5
+    channels: int = 7
     """Planes of the input that the network was trained with: the first of those of `detector.preprocess`."""
     patch: int = 16
     width: int

@@ -2,7 +2,7 @@
 
 Components, each 0..1: `coarse` (the ViT's score), `vlm_token` (the model's probability of a yes),
 `detector_agreement` (claimed boxes against changed regions), `temporal_agreement` (claimed times against activity),
-`evidence_match` (both), `consistency` (answer and claims say the same).
+`evidence_match` (both), `consistency` (answer and claims say the same), `frame_order` (pictures follow each other).
 """
 
 from __future__ import annotations
@@ -113,6 +113,23 @@ def fit(
         ece=expected_calibration_error(held_out.tolist(), correct),
         n=len(y),
         date=date,
+    )
+
+
+def rescaled(calibrator: Calibrator, components: Sequence[Mapping[str, float]], correct: Sequence[bool]) -> Calibrator:
+    """The same order of confidences, moved to the shares of right answers on these verdicts (Platt 1999).
+
+    For coefficients that were fitted on other cases beside, as a calibrator's on spoilt evidence.
+    """
+    import numpy as np
+
+    p = np.clip([calibrator.probability(each) for each in components], 1e-6, 1 - 1e-6)
+    x, y = np.log(p / (1 - p))[:, None], np.array(correct, dtype=np.float64)
+    bias, (slope,) = _logistic(x, y)
+    return msgspec.structs.replace(
+        calibrator,
+        weights=tuple(float(slope) * weight for weight in calibrator.weights),
+        bias=float(slope) * calibrator.bias + bias,
     )
 
 

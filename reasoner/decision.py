@@ -38,6 +38,7 @@ def components(
         "detector_agreement": agreement.boxes,
         "temporal_agreement": agreement.times,
         "consistency": consistency(parsed, binding),
+        "frame_order": agreement.order,
     }
     return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
 

@@ -63,7 +63,7 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float]
     components: dict[str, float]
     """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both),
-    `consistency` (answer and claims)."""
+    `consistency` (answer and claims), `frame_order`."""
     calibration: Calibration
 
 

@@ -18,6 +18,7 @@ from reasoner.boxes import Box
 from reasoner.change import REGION_LEVEL, regions
 from reasoner.evidence import Bound
 from reasoner.numerals import TimeSpan
+from reasoner.order import UNKNOWN, order_score
 from reasoner.verdict import Check
 
 METHOD = "change_region"
@@ -43,6 +44,8 @@ class Agreement(NamedTuple):
     times: float
     seen: bool
     """Whether there was any signal to compare with."""
+    order: float
+    """Whether the pictures follow each other, see `reasoner.order`."""
 
 
 def verify(
@@ -61,7 +64,7 @@ def verify(
     if float(signal.max(initial=0.0)) == 0.0:
         nothing = Check(method=METHOD, status="unchecked", score=NEUTRAL)
         share = len(bound) / max(1, len(bound) + failures)
-        return Agreement((nothing,) * len(bound), NEUTRAL * share, NEUTRAL * share, False)
+        return Agreement((nothing,) * len(bound), NEUTRAL * share, NEUTRAL * share, False, UNKNOWN)
     found: dict[int, list[Box]] = {}
     checks: list[Check] = []
     for item in bound:
@@ -80,6 +83,7 @@ def verify(
         _mean([check.score for check in checks] + [0.0] * failures),
         _mean(claimed + stated),
         True,
+        order_score(maps),
     )
 
 

@@ -1,7 +1,7 @@
 """The bundled model's calibrator: what its components are worth, learnt on scenes that training never saw.
 
 Each window goes through the serving code. Every yes with evidence is weighed again with the cited boxes filled with the
-camera's background, and with the frames in another order; a fifth of these count as unsupported in the fit: a
+camera's background, and with the frames in another order; half of these count as unsupported in the fit: a
 calibrator must know what a claim without anything behind it looks like. Half of the scenes give the coefficients; the
 calibration error is that of the other half, as it is.
 """
@@ -23,7 +23,7 @@ from detector.staged import stage_window
 from detector.window import Window
 from ingest.simulator.world import Scene
 from reasoner.ablation import blanked, confidence, hear, shuffled
-from reasoner.confidence import Calibrator, expected_calibration_error, fit
+from reasoner.confidence import Calibrator, expected_calibration_error, fit, rescaled
 from reasoner.config import ReasonerConfig
 from reasoner.reason import Reasoner
 from reasoner.train.clips import answer_of, scene_of, shots
@@ -32,10 +32,10 @@ from reasoner.train.questions import questions
 log = logging.getLogger(__name__)
 
 FIRST_SEED = 5_000_000
-SPOILT_EACH = 5
+SPOILT_EACH = 2
 """One of this many answers with spoilt evidence takes part: with all of them the token would count for nothing."""
 SPOILT = ("blank", "shuffle")
-NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency")
+NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order")
 """The ViT's score is left out: staged windows have none of their own."""
 
 
@@ -65,6 +65,7 @@ def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threa
         rows += [(w.spoilt[kind], False) for w in [w for w in learnt if w.spoilt][turn::SPOILT_EACH]]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
+    fitted = rescaled(fitted, [w.parts for w in learnt], [w.true for w in learnt])
     calibrator = msgspec.structs.replace(
         fitted,
         id=f"logistic-{len(held)}-{first_seed}",

@@ -15,7 +15,7 @@ from reasoner.processor import Processor
 from reasoner.prompt import Message
 
 
-class Feed(ProcessorMixin):  # type: ignore[misc]
+class Feed(ProcessorMixin):
     """Conversations and texts, many at a time, through one `Processor`.
 
     Padding is at the left, always: TRL pads prompts there, and token kinds padded at the other side would shift every
@@ -24,10 +24,11 @@ class Feed(ProcessorMixin):  # type: ignore[misc]
 
     def __init__(self, tokenizer: Any, served: Processor) -> None:
         tokenizer.padding_side = "left"
-        super().__init__(tokenizer, chat_template=served.template or tokenizer.chat_template)
+        template = served.template or tokenizer.chat_template
+        super().__init__(tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
         self.served = served
 
-    def apply_chat_template(
+    def apply_chat_template(  # type: ignore[override]
         self,
         conversation: Any,
         *,
@@ -77,7 +78,7 @@ class Feed(ProcessorMixin):  # type: ignore[misc]
         """As serving decodes: tags stay, control tokens go."""
         return [self.served.decode(ids) for ids in sequences]
 
-    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **_: Any) -> None:
         """The tokenizer alone; what else a model folder holds is copied from the model that training began with."""
         self.tokenizer.save_pretrained(save_directory)
 

@@ -23,7 +23,7 @@ import msgspec
 from reasoner.errors import ModelFailed
 from reasoner.folder import ModelFolder, open_folder
 from reasoner.processor import Processor
-from reasoner.train.errors import BadCheckpoint, PartMissing, TrainError
+from reasoner.train.errors import BadCheckpoint, PartMissing, TrainError, TrainFailed
 from reasoner.train.exercise import Exercises
 from reasoner.train.gspo_config import GspoConfig
 
@@ -59,8 +59,13 @@ def train(config: GspoConfig, out: Path, resume: bool) -> None:
     last = begin(config, folder, exercises, out, resume)
     validation, evaluation = exercises.held_out(config.validation_rows, config.evaluation_rows)
     trainer = new_trainer(config, folder, processor, exercises, validation, out)
+    began_with = folder.weights_sha256()
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
+        if folder.weights_sha256() != began_with:
+            raise TrainFailed(
+                f"{folder.path} was replaced while its weights were training; put them back, and --resume"
+            )
         release(trainer, folder, config, evaluation, out)
 
 
@@ -94,7 +99,7 @@ def begin(config: GspoConfig, folder: ModelFolder, exercises: Exercises, out: Pa
 
     Raises BadCheckpoint: another configuration's, or one that would be written over.
     """
-    from transformers.trainer_utils import get_last_checkpoint
+    from transformers import trainer_utils
 
     record = {
         "config": {name: value for name, value in msgspec.to_builtins(config).items() if name not in FREE},
@@ -103,7 +108,8 @@ def begin(config: GspoConfig, folder: ModelFolder, exercises: Exercises, out: Pa
     }
     identity = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     file, checkpoints = out / "identity", out / "checkpoints"
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    found: Any = trainer_utils
+    last = found.get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     if resume and last is not None:
         if not file.exists() or file.read_text() != identity:
             raise BadCheckpoint(
@@ -128,7 +134,7 @@ def new_trainer(
     out: Path,
 ) -> Any:
     """The trainer with model, exercises and settings; nothing has been trained yet."""
-    import datasets
+    import datasets  # type: ignore[import-untyped]
     import torch
     import transformers
     import trl
@@ -140,15 +146,17 @@ def new_trainer(
     from reasoner.train.policy import GspoTrainer, Validation
     from reasoner.train.reinforce import reward_functions
 
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    messages: Any = transformers.utils.logging
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     # Names that TRL and transformers still use of each other; nothing that a user could mend.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     coordinates = coordinates_of(folder)
     # Under FSDP the same is done by its own wrapper, when its settings say so.
     fsdp_does = os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() == "true"
     checkpointing = config.gradient_checkpointing and not fsdp_does
-    settings = trl.GRPOConfig(
+    grpo: Any = trl
+    settings = grpo.GRPOConfig(
         output_dir=str(out / "checkpoints"),
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -194,7 +202,7 @@ def new_trainer(
         coordinates=coordinates,
         model=load_model(config, folder),
         args=settings,
-        processing_class=Feed(processor.tokenizer, processor),
+        feed=Feed(processor.tokenizer, processor),
         reward_funcs=reward_functions(config.reward, coordinates),
         train_dataset=datasets.Dataset.from_dict({"turn": list(range(turns))}),
         peft_config=_adapters(config),

@@ -13,15 +13,16 @@ from typing import Any
 
 import msgspec
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from transformers import GenerationConfig, TrainerCallback
-from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from reasoner.backends.local import reading
 from reasoner.boxes import Coordinates
 from reasoner.grade import Claimed, RewardTable, Truth
 from reasoner.train.exercise import Exercise, Exercises
+from reasoner.train.feed import Feed
 from reasoner.train.journal import Journal
 from reasoner.train.judge import Judged, judge, reader
 
@@ -29,6 +30,7 @@ SAME = 1e-5
 """A ratio this near to 1 is the same policy: float32 does not tell them apart."""
 GREEDY_BATCH = 8
 """Rows of validation that a device answers at a time."""
+_SETTINGS: Any = GenerationConfig
 _PLAIN = {
     "loss": "loss", "grad_norm": "norm", "learning_rate": "rate", "reward": "reward", "reward_std": "reward_std",
     "frac_reward_zero_std": "groups_alike", "entropy": "entropy", "kl": "kl", "clip_ratio/region_mean": "clipped",
@@ -44,8 +46,11 @@ class Best(msgspec.Struct, frozen=True, kw_only=True):
     kept: Judged
 
 
-class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
+class GspoTrainer(GRPOTrainer):
     """GRPOTrainer that logs the ratio of each sequence and validates."""
+
+    model: Any
+    args: Any
 
     def __init__(
         self,
@@ -56,16 +61,17 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
         drawn: Sequence[int],
         table: RewardTable,
         coordinates: Coordinates,
+        feed: Feed,
         **trl: Any,
     ) -> None:
         """drawn: the training row of each turn; the data set holds the turns."""
         self.journal, self.out, self.exercises, self.drawn = journal, out, exercises, drawn
-        self.table = table
+        self.table, self.feed = table, feed
         self.reader = partial(reader, coordinates)
         self._ratios: list[float] = []
         self._scored: torch.Tensor | None = None
         self._since = time.monotonic()
-        super().__init__(**trl)
+        super().__init__(processing_class=feed, **trl)
 
     @property
     def best_file(self) -> Path:
@@ -87,7 +93,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
                 "prompt": exercise.messages,
                 "images": exercise.pictures,
                 "truth": exercise.truth,
-                "size": self.processing_class.served.fitted(*exercise.size),
+                "size": self.feed.served.fitted(*exercise.size),
             }
         found: dict[str, Any] = super()._generate_and_score_completions([made[int(one["turn"])] for one in inputs])
         return found
@@ -99,7 +105,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """The loss as it is; the ratios, which TRL does not log, are computed again from the same log-probabilities."""
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        loss: torch.Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         if self.model.training and self._scored is not None:
             mask = inputs["completion_mask"]
             old = inputs.get("old_per_token_logps", self._scored)
@@ -140,7 +146,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
             chosen = own[start : start + size]
             asked = [self.exercises.plain(rows[place]) for place in chosen]
             said = [
-                self.reader(self.processing_class.served.fitted(*one.size))(text)
+                self.reader(self.feed.served.fitted(*one.size))(text)
                 for one, text in zip(asked, self._greedy(asked), strict=True)
             ]
             found += zip(chosen, said, (one.truth for one in asked), strict=True)
@@ -150,9 +156,9 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _greedy(self, asked: Sequence[Exercise]) -> list[str]:
         """As serving reads the model's output, several rows at a time."""
-        feed = self.processing_class
+        feed = self.feed
         inputs = feed.conversations([(one.messages, one.pictures) for one in asked]).to(self.accelerator.device)
-        settings = GenerationConfig(
+        settings = _SETTINGS(
             do_sample=False,
             max_new_tokens=self.max_completion_length,
             eos_token_id=self.eos_token_ids,
@@ -172,7 +178,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
             ids = model.generate(
                 **inputs, generation_config=settings, logits_processor=reading(feed.served, feed.served.notes)
             )
-        return feed.batch_decode(ids[:, inputs["input_ids"].shape[1] :].tolist())  # type: ignore[no-any-return]
+        return feed.batch_decode(ids[:, inputs["input_ids"].shape[1] :].tolist())
 
     def consider(self, judged: Judged) -> None:
         """Write the figures down, and keep the weights if they are the best so far and lower nothing."""
@@ -203,7 +209,7 @@ class GspoTrainer(GRPOTrainer):  # type: ignore[misc]
         """The card is written with the exported folder, from what was measured."""
 
 
-class Validation(TrainerCallback):  # type: ignore[misc]
+class Validation(TrainerCallback):
     """Validates before the first step and after every so many."""
 
     def __init__(self, every_steps: int, validate: Callable[[], None]) -> None:

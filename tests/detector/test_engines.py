@@ -31,7 +31,7 @@ def engine(request: pytest.FixtureRequest, small_folder: ScorerFolder) -> Iterat
 
 
 def pictures(count: int, start: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(start).integers(0, 256, (count, 144, 256, 5), dtype=np.uint8)
+    return np.random.default_rng(start).integers(0, 256, (count, 144, 256, 7), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
@@ -72,11 +72,11 @@ def test_texts(engine: Engine) -> None:
     "wrong",
     [
         np.zeros((1, 144, 256, 3), np.uint8),
-        np.zeros((1, 256, 144, 5), np.uint8),
-        np.zeros((144, 256, 5), np.uint8),
-        np.zeros((1, 144, 256, 5), np.float32),
-        np.zeros((0, 144, 256, 5), np.uint8),
-        np.zeros((65, 144, 256, 5), np.uint8),
+        np.zeros((1, 256, 144, 7), np.uint8),
+        np.zeros((144, 256, 7), np.uint8),
+        np.zeros((1, 144, 256, 7), np.float32),
+        np.zeros((0, 144, 256, 7), np.uint8),
+        np.zeros((65, 144, 256, 7), np.uint8),
     ],
     ids=["channels", "turned", "no batch", "dtype", "empty", "too many"],
 )

@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from reasoner.confidence import FITTED, Calibrator, combine, expected_calibration_error, fit
+from reasoner.confidence import FITTED, Calibrator, combine, expected_calibration_error, fit, rescaled
 
 FULL = {
     "coarse": 0.8, "vlm_token": 0.95, "evidence_match": 0.9, "detector_agreement": 0.9, "temporal_agreement": 0.9,
+    "consistency": 0.9,
 }  # fmt: skip
 
 
@@ -39,6 +40,18 @@ def test_fitted_probabilities_hold_on_new_data() -> None:
     made = fit(rows, correct, date="2026-01-31")
     fresh, truth = labelled(3000, seed=1)
     assert expected_calibration_error([made.probability(row) for row in fresh], truth) < 0.04
+
+
+def test_rescaling_keeps_the_order_and_moves_to_what_is_right() -> None:
+    """A fit that also saw spoilt cases is too timid on sound ones; rescaled, it is honest there."""
+    rows, correct = labelled(3000)
+    spoilt = [{**row, "detector_agreement": row["detector_agreement"] * 0.5} for row in rows]
+    timid = fit([*rows, *spoilt], [*correct, *[False] * len(spoilt)], date="2026-01-31")
+    made = rescaled(timid, rows, correct)
+    fresh, truth = labelled(3000, seed=1)
+    before, after = ([each.probability(row) for row in fresh] for each in (timid, made))
+    assert expected_calibration_error(before, truth) > 0.1 > 0.05 > expected_calibration_error(after, truth)
+    assert np.argsort(before).tolist() == np.argsort(after).tolist()
 
 
 def test_no_weight_is_negative() -> None:

@@ -261,6 +261,7 @@ def test_exercises_of_a_clip(clips: Path) -> None:
 
 def test_exercises_need_rows_that_the_model_knows(clips: Path) -> None:
     folder = open_folder(BUNDLED)
+    assert folder.notes is not None
     notes = msgspec.structs.replace(folder.notes, categories=("parade",))
     with pytest.raises(BadClips, match="parade"):
         ClipExercises(Album.open(clips), msgspec.structs.replace(folder, notes=notes), 1)
