@@ -101,7 +101,7 @@ class Processor:
         return self.encode_text(self.render(messages, generate), pictures, normalised=normalised)
 
     def encode_text(
-        self, text: str, pictures: Sequence[Pixels | Footage], *, normalised: bool = True
+        self, text: str, pictures: Pixels | Sequence[Pixels | Footage], *, normalised: bool = True
     ) -> dict[str, torch.Tensor]:
         """`encode` of a conversation that `render` has made text of."""
         images = self._images([p for p in pictures if not isinstance(p, Footage)])

@@ -19,7 +19,8 @@ def check_pictures(pictures: NDArray[np.uint8], shape: Shape, max_batch: int) ->
     wanted = (height, width, shape.channels)
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != wanted:
         raise EngineMismatch(
-            f"the image tower takes uint8 (N, {height}, {width}, {shape.channels}), not {pictures.dtype} {pictures.shape}"
+            f"the image tower takes uint8 (N, {height}, {width}, {shape.channels}), "
+            f"not {pictures.dtype} {pictures.shape}"
         )
     if not 1 <= len(pictures) <= max_batch:
         raise EngineMismatch(f"{len(pictures)} pictures in one call; this engine takes 1 to {max_batch}")

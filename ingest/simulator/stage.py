@@ -72,13 +72,12 @@ class Stage:
 
     def counts(self) -> tuple[int, ...]:
         """How much is on the stage; for `rewind`."""
-        return tuple(map(len, (self.people, self.bags, self.props, self.groups, self.dimmings)))
+        return len(self.people), len(self.bags), len(self.props), len(self.groups), len(self.dimmings)
 
     def rewind(self, counts: tuple[int, ...], now_s: float) -> None:
         """Take back what came after `counts`."""
-        shelves: tuple[list[object], ...] = (self.people, self.bags, self.props, self.groups, self.dimmings)  # type: ignore[assignment]
-        for shelf, count in zip(shelves, counts, strict=True):
-            del shelf[count:]
+        people, bags, props, groups, dimmings = counts
+        del self.people[people:], self.bags[bags:], self.props[props:], self.groups[groups:], self.dimmings[dimmings:]
         self.now_s = now_s
 
     def next_id(self) -> int:

@@ -18,6 +18,11 @@ WHEELS_M = (-1.35, 1.35)
 WHEEL_RADIUS_M = 0.33
 
 
+def _lit(colour: Colour, light: float) -> Colour:
+    red, green, blue = colour
+    return min(255.0, red * light), min(255.0, green * light), min(255.0, blue * light)
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """From `start_s` at `x` with constant speed (m/s, negative to the left) until the next leg."""
@@ -51,9 +56,7 @@ class Vehicle:
         x = self.x(t_s)
         parts: list[Part] = []
         parts += self._box(lens, x, -2.15, NOSE_M, 0.28, 0.88, WIDTH_M, self.colour)
-        parts += self._box(
-            lens, x, -1.9, WINDSCREEN_M, 0.88, 1.42, WIDTH_M * 0.86, tuple(c * 0.92 for c in self.colour)
-        )  # type: ignore[arg-type]
+        parts += self._box(lens, x, -1.9, WINDSCREEN_M, 0.88, 1.42, WIDTH_M * 0.86, _lit(self.colour, 0.92))
         parts += self._windows(lens, x)
         parts += self._wheels(lens, x, t_s)
         parts += self._lights(lens, x)
@@ -86,8 +89,8 @@ class Vehicle:
         return [
             Face(
                 tuple((float(flat[i, 0]), float(flat[i, 1])) for i in corners),
-                tuple(min(255.0, c * light) for c in colour),
-            )  # type: ignore[arg-type]
+                _lit(colour, light),
+            )
             for corners, light in sides
         ]
 
@@ -118,9 +121,8 @@ class Vehicle:
             spoke = [(hub[0] + s * 0.2 * math.cos(spin), hub[1] + s * 0.2 * math.sin(spin), hub[2]) for s in (-1, 1)]
             first, second = lens.project(np.array(spoke))
             width = max(1.0, 0.09 * lens.focal_px / float(first[2]))
-            out.append(
-                Stroke(float(first[0]), float(first[1]), float(second[0]), float(second[1]), width, (150.0,) * 3)
-            )  # type: ignore[arg-type]
+            ends = (float(first[0]), float(first[1]), float(second[0]), float(second[1]))
+            out.append(Stroke(*ends, width, (150.0, 150.0, 150.0)))
         return out
 
     def _lights(self, lens: Lens, x: float) -> list[Part]:

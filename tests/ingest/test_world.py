@@ -193,7 +193,8 @@ def test_weather_is_a_matter_of_the_time_alone(name: str) -> None:
 def test_a_contact_sheet_has_a_row_for_every_event_and_look_alike(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "sheet.png"
     assert contact_sheet(path, 3) == 30
-    assert cv2.imread(str(path)).shape == (30 * TILE[1], PICTURES * TILE[0], 3)
+    sheet = cv2.imread(str(path))
+    assert sheet is not None and sheet.shape == (30 * TILE[1], PICTURES * TILE[0], 3)
 
 
 def test_an_unknown_episode_is_named() -> None:

@@ -38,7 +38,9 @@ def test_backwards_is_an_order_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "maps", [np.zeros((12, 90, 160), np.uint8), np.full((12, 90, 160), 255, np.uint8), walk(3)], ids=["empty", "full", "3"]
+    "maps",
+    [np.zeros((12, 90, 160), np.uint8), np.full((12, 90, 160), 255, np.uint8), walk(3)],
+    ids=["empty", "full", "3"],
 )
 def test_where_nothing_differs_nothing_is_said(maps: NDArray[np.uint8]) -> None:
     assert order_score(maps) == UNKNOWN
