@@ -13,7 +13,7 @@ BEFORE_THE_LENS_M = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Cloth:
-    """Drawn over the lens from one side within `pull_s` until it covers `share` of the picture; taken off in the end."""
+    """Drawn over the lens from one side within `pull_s` until it covers `share` of the picture; removed at the end."""
 
     id: int
     side: str
