@@ -134,7 +134,8 @@ def verdict_of(
     """Two or three claims about the objects of the scene's first event, with their true boxes."""
     scene, start_s, frames = seen.scene, seen.start_s, window.cut.frames
     event = scene.events[0]
-    moments = (event.evident_s, (event.evident_s + event.end_s) / 2, event.end_s - 0.3)
+    last_s = min(event.end_s, seen.end_s) - 1.2
+    moments = (event.evident_s, (event.evident_s + last_s) / 2, last_s)
     picked = sorted({min(len(frames) - 1, max(0, round((t - start_s) / FINE_STEP_S))) for t in moments})
     times = [frame * FINE_STEP_S for frame in picked]
     claims: list[Claim] = []

@@ -157,7 +157,7 @@ WATCHES = {
 
 def test_the_bundled_model_finds_events_through_the_gate() -> None:
     rules = [rule(name, watch=watch) for name, watch in WATCHES.items()]
-    found = measure(Scorer.load(DetectorConfig(), rules), rules, GateConfig(), range(8_000_000, 8_000_012), 40.0)
+    found = measure(Scorer.load(DetectorConfig(), rules), rules, GateConfig(), range(8_000_000, 8_000_024), 40.0)
     assert sum(each.events for each in found.categories.values()) >= 12
     assert found.recall >= 0.9
     assert sum(each.windowed for each in found.categories.values()) >= 0.9 * sum(

@@ -36,7 +36,8 @@ def test_a_released_checkpoint_reasons_over_a_real_window(tiny: Path, crossing: 
     assert first.model.tokens_out == 24
     assert first.output
     assert set(first.confidence.components) == {
-        "coarse", "vlm_token", "evidence_match", "detector_agreement", "temporal_agreement",
+        "coarse", "vlm_token", "evidence_match", "detector_agreement", "temporal_agreement", "consistency",
+        "frame_order",
     }  # fmt: skip
     # Random weights know no answer; that must never become a confirmed alert.
     assert first.decision == "rejected"
