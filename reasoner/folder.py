@@ -33,6 +33,8 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     coordinates: Coordinates = "rel1000"
     coordinate_step: int | None = None
     """Coordinates are single tokens, multiples of this: they are read at the median of their distribution."""
+    time_step: float | None = None
+    """Times are single tokens, multiples of this in s, one decimal, below 20 s: they are read at the median too."""
     prompt: Literal["full", "brief"] = "full"
     decision_token: Literal["answer", "think_first"] = "answer"
     """`think_first`: the first token after `<think>` already tells yes from no."""

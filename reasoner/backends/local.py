@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SMALL_PARAMETERS = 100_000_000
 """A smaller model runs on one CPU thread: a second gains little, and on a busy machine their barriers cost much."""
+LAST_TIME_S = 19.9
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
@@ -196,10 +197,12 @@ def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:
 
 def reading(processor: Processor, notes: Notes | None) -> list[Any]:
     """How this model's output is read, beside greedily."""
-    if notes is None or notes.coordinate_step is None:
-        return []
-    words = [str(value) for value in range(0, 1001, notes.coordinate_step)]
-    return [Median(processor.tokenizer.convert_tokens_to_ids(words))]
+    kinds: list[list[str]] = []
+    if notes is not None and notes.coordinate_step is not None:
+        kinds.append([str(value) for value in range(0, 1001, notes.coordinate_step)])
+    if notes is not None and notes.time_step is not None:
+        kinds.append([f"{index * notes.time_step:.1f}" for index in range(round(LAST_TIME_S / notes.time_step) + 1)])
+    return [Median(processor.tokenizer.convert_tokens_to_ids(words)) for words in kinds]
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:

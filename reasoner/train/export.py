@@ -69,6 +69,7 @@ def notes(album: Album, config: SftConfig) -> dict[str, Any]:
         "input_size": [width, height],
         "coordinates": "rel1000",
         "coordinate_step": 5,
+        "time_step": 0.1,
         "prompt": "brief",
         "decision_token": "think_first",
         "yes_from": YES_FROM,
