@@ -73,7 +73,7 @@ def measure(
     for seed in seeds:
         camera_id = f"scene-{seed}"
         scene = film.make_scene(seed, scene_s)
-        spans, hot = _watch(scorer, rules, gate, scene, camera_id, seed, interval_s)
+        spans, hot = watch(scorer, rules, gate, scene, camera_id, seed, interval_s)
         windows += len(spans)
         for rule in rules:
             row = tally[rule.category]
@@ -105,7 +105,7 @@ def measure(
     )
 
 
-def _watch(
+def watch(
     scorer: Scorer,
     rules: Sequence[Rule],
     config: GateConfig,

@@ -1,14 +1,16 @@
 """The bundled model's calibrator: what its components are worth, learnt on scenes that training never saw.
 
-Each window goes through the serving code. Every yes with evidence is weighed again with the cited boxes filled with the
-camera's background, and with the frames in another order; half of these count as unsupported in the fit: a
-calibrator must know what a claim without anything behind it looks like. Half of the scenes give the coefficients; the
-calibration error is that of the other half, as it is.
+Scenes are watched by a scorer and its gate, with one rule for each category that both models know, and each window
+that is flagged goes through the serving code: what is asked, and how often in vain, is as live. Every yes with evidence
+is weighed again with the cited boxes filled with the camera's background, and with the frames in another order; half of
+these count as unsupported in the fit: a calibrator must know what a claim without anything behind it looks like. Half
+of the scenes give the coefficients; the calibration error is that of the other half, as it is.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import logging
 from collections.abc import Iterator
@@ -18,7 +20,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from detector import captions, film
+from detector.config import DetectorConfig, GateConfig
+from detector.folder import read_folder
+from detector.measure import watch
 from detector.rule import Rule
+from detector.scorer import Scorer
 from detector.staged import stage_window
 from detector.window import Window
 from ingest.simulator.world import Scene
@@ -26,7 +33,7 @@ from reasoner.ablation import blanked, confidence, hear, shuffled
 from reasoner.confidence import Calibrator, expected_calibration_error, fit, rescaled
 from reasoner.config import ReasonerConfig
 from reasoner.reason import Reasoner
-from reasoner.train.clips import answer_of, scene_of, shots
+from reasoner.train.clips import answer_of
 from reasoner.train.questions import questions
 
 log = logging.getLogger(__name__)
@@ -36,7 +43,10 @@ SPOILT_EACH = 2
 """One of this many answers with spoilt evidence takes part: with all of them the token would count for nothing."""
 SPOILT = ("blank", "shuffle")
 NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order")
-"""The ViT's score is left out: staged windows have none of their own."""
+"""The ViT's score is left out: it decided that the window was looked at, and says little more."""
+SCENE_S = 60.0
+SHORTEST_S = 4.0
+"""A window that the beginning of a scene cuts to less is left out."""
 
 
 class Weighed(NamedTuple):
@@ -49,11 +59,16 @@ class Weighed(NamedTuple):
     """The components once the cited evidence is spoilt, by `SPOILT`; empty without a yes that shows something."""
 
 
-def calibrate(folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threads: int = 1) -> dict[str, Any]:
-    """Fits the calibrator of a model folder and writes it into its `witness.json`; returns the figures."""
+def calibrate(
+    folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threads: int = 1, scorer: str = "bundled"
+) -> dict[str, Any]:
+    """Fits the calibrator of a model folder and writes it into its `witness.json`; returns the figures.
+
+    scorer: `bundled` or a folder; whose windows it is fitted on.
+    """
     reasoner = Reasoner.load(ReasonerConfig(model=str(folder), threads=threads))
     halves: tuple[list[Weighed], list[Weighed]] = ([], [])
-    for index, (seed, weighed) in enumerate(_weighed(reasoner, first_seed)):
+    for index, (seed, weighed) in enumerate(weighed_windows(reasoner, first_seed, scorer, threads)):
         halves[seed % 2].append(weighed)
         if index % 50 == 49:
             log.info("calibrating: %d of %d windows", index + 1, windows)
@@ -101,25 +116,36 @@ def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
     }
 
 
-def _weighed(reasoner: Reasoner, first_seed: int) -> Iterator[tuple[int, Weighed]]:
-    seed = first_seed
-    while True:
+def weighed_windows(
+    reasoner: Reasoner, first_seed: int, scorer: str = "bundled", threads: int = 1, step: int = 1
+) -> Iterator[tuple[int, Weighed]]:
+    """(seed, window) for every flagged window of the scenes first_seed, first_seed + step, ... of which the truth can
+    be told."""
+    settings = DetectorConfig(model=scorer, engine="onnx", threads=threads)
+    known = read_folder(scorer).record.categories
+    rules = [rule for category in sorted(known) if reasoner.supports(rule := rule_of(category)) is None]
+    by_id = {rule.id: rule for rule in rules}
+    for seed in itertools.count(first_seed, step):
         rng = np.random.default_rng([seed, 79])
-        scene = scene_of(seed)
-        for shot in shots(scene, rng):
-            length_s = shot.groups - 0.5
-            truth = answer_of(scene.events, shot.category, shot.start_s, shot.start_s + length_s)
-            if truth is None:
+        scene, eyes = film.make_scene(seed, SCENE_S), Scorer.load(settings, rules)
+        try:
+            spans, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
+        finally:
+            eyes.close()
+        for span in spans:
+            start_s, end_s = ((ns - film.START_NS) / 1e9 for ns in (span.start_utc_ns, span.end_utc_ns))
+            start_s, end_s = max(0.0, start_s), min(end_s, SCENE_S)
+            rule = by_id[span.rule_id]
+            truth = answer_of(scene.events, rule.category, start_s, end_s)
+            if truth is None or end_s - start_s < SHORTEST_S:
                 continue
-            window = stage(scene, shot.start_s, length_s, shot.category, rng)
-            rule = Rule(
-                id=shot.category,
-                category=shot.category,  # type: ignore[arg-type]
-                watch=shot.category,
-                question=questions(shot.category)[0],
-            )
+            window = stage(scene, start_s, end_s - start_s, rule.id, rng)
             yield seed, weigh(reasoner, window, rule, truth is not False, seed)
-        seed += 1
+
+
+def rule_of(category: str) -> Rule:
+    """As a site might write it."""
+    return Rule(id=category, category=category, watch=captions.watch(category), question=questions(category)[0])  # type: ignore[arg-type]
 
 
 def stage(scene: Scene, start_s: float, length_s: float, rule_id: str, rng: np.random.Generator) -> Window:
