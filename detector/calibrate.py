@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from detector import film
+from detector import film, strict
 from detector.captions import phrases
-from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
-from detector.memory import CameraMemory
-from detector.novelty import Novelty
+from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder
+from detector.seen import Seen, interval_s
 from detector.similarity import pooled, probability
 from detector.statement import Tokens
-from ingest.simulator.world import Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,38 +31,6 @@ MARGIN = 0.9
 """Thresholds are tried this much below each held-out event: the next one may score a little less."""
 CEILING = 0.5
 LOWEST = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Every key frame of the held-out scenes, one row each."""
-
-    scene: NDArray[np.int64]
-    t_s: NDArray[np.float64]
-    tokens: NDArray[np.float32]
-    novelty: NDArray[np.float32]
-    scenes: tuple[Scene, ...]
-
-
-def look(engine: Engine, shape: Shape, seeds: Sequence[int], scene_s: float, interval_s: float) -> Seen:
-    """Plays the scenes as cameras, a key frame each `interval_s`, through memory, engine and novelty as in serving."""
-    rows: list[tuple[int, float, NDArray[np.float32], float]] = []
-    scenes = []
-    for index, seed in enumerate(seeds):
-        scene, memory, novelty = film.make_scene(seed, scene_s), CameraMemory(shape.picture_size), Novelty()
-        scenes.append(scene)
-        for t_s in film.key_times(seed, scene_s, interval_s):
-            frame = film.coarse_frame(scene, t_s, "scene", 60)
-            picture = memory.look(0, frame.stamp.utc_ns, frame.image())[..., : shape.channels]
-            tokens = engine.image(np.ascontiguousarray(picture)[None])[0]
-            rows.append((index, t_s, tokens.astype(np.float16), novelty.update(tokens)))
-    return Seen(
-        scene=np.array([row[0] for row in rows]),
-        t_s=np.array([row[1] for row in rows]),
-        tokens=np.stack([row[2] for row in rows]).astype(np.float32),
-        novelty=np.array([row[3] for row in rows], np.float32),
-        scenes=tuple(scenes),
-    )
 
 
 def fit(features: NDArray[np.float64], truth: NDArray[np.bool_], ridge: float = 1e-3) -> NDArray[np.float64]:
@@ -88,30 +53,42 @@ def calibrate(
     folder: ScorerFolder,
     categories: Sequence[str],
     seen: Seen,
+    quiet: Seen,
     flag_cost: float,
 ) -> dict[str, CategoryRecord]:
-    """Slope, offset, novelty weight and threshold of each category, over several wordings of its rule."""
+    """Slope, offset, novelty weight and thresholds of each category, over several wordings of its rule.
+
+    quiet: scenes in which at most people walk by, for the strict thresholds.
+    """
     record = folder.record
     tokenizer = Tokens(folder.file(TOKENIZER), record.shape.text_length)
     out = {}
+    table = {}
     for category in categories:
         known = phrases(category, categories)
         texts = engine.text(tokenizer.encode(known[:: max(1, len(known) // WORDINGS)]))
-        logits = record.scale * pooled(seen.tokens, texts, record.sharpness) + record.bias
+        logits, of_quiet = (
+            record.scale * pooled(each.tokens, texts, record.sharpness) + record.bias for each in (seen, quiet)
+        )
         held, chances = _truth(category, seen)
         curve = _curve(logits, seen.novelty, held)
         scores = np.stack([probability(column, seen.novelty, curve) for column in logits.T], axis=1)
         peaks = np.concatenate([np.zeros(0), *(scores[chance].max(axis=0) for chance in chances)])
-        quiet = scores[held == 0].reshape(-1)
-        minutes = max(len(quiet) * _interval_s(seen) / 60, 1e-9)
-        threshold = choose_threshold(peaks, quiet, minutes, flag_cost)
+        without = scores[held == 0].reshape(-1)
+        minutes = max(len(without) * interval_s(seen) / 60, 1e-9)
+        threshold = choose_threshold(peaks, without, minutes, flag_cost)
         out[category] = msgspec.structs.replace(
             curve,
             threshold=threshold,
             recall=round(float((peaks >= threshold).mean()) if len(peaks) else 0.0, 4),
-            flags_per_minute=round(float((quiet >= threshold).sum()) / minutes, 4),
+            flags_per_minute=round(float((without >= threshold).sum()) / minutes, 4),
         )
-        log.info("%s: %s", category, out[category])
+        still = np.stack([probability(column, quiet.novelty, curve) for column in of_quiet.T], axis=1)
+        table[category] = strict.options(((scores, seen), (still, quiet)), strict.peaks(scores, seen, category))
+    chosen = strict.choose(table)
+    out = {name: msgspec.structs.replace(each, strict=chosen[name]) for name, each in out.items()}
+    for name, each in out.items():
+        log.info("%s: %s", name, each)
     return out
 
 
@@ -165,10 +142,7 @@ def _curve(logits: NDArray[np.float32], novelty: NDArray[np.float32], held: NDAr
         offset=float(offset),
         novelty=float(weight),
         threshold=CEILING,
+        strict=CEILING,
         recall=0.0,
         flags_per_minute=0.0,
     )
-
-
-def _interval_s(seen: Seen) -> float:
-    return float(np.median(np.diff(seen.t_s[seen.scene == 0])))

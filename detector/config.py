@@ -84,6 +84,10 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     batch: Count = 16
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 0.05
+    start_from: str = ""
+    """`bundled` or a model folder of the same sizes whose weights are taken over; empty: from nothing."""
+    emphasis: dict[Category, Annotated[int, Meta(ge=1, le=10)]] = {}
+    """How often a category's turn comes when examples are drawn; 1 for those left out."""
     budget_s: Annotated[float, Meta(ge=0)] = 0.0
     """Seconds after which learning ends although `steps` are left (rendering not counted); 0: none. A budget that bites
     makes the result depend on the machine; without one it depends on the seed only."""

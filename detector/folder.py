@@ -30,6 +30,8 @@ class CategoryRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     novelty: float
     threshold: float
     """Score that opens the gate, 0..1."""
+    strict: float
+    """The same for a scorer without a reasoner behind it (detector/strict.py)."""
     recall: float
     """Share of held-out events with a frame over the threshold while they could first be seen."""
     flags_per_minute: float

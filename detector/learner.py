@@ -57,7 +57,8 @@ class Learner:
         self.words = random.Random(config.seed)
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
-        self._pools = _pools(samples, config.categories)
+        turns = [category for category in config.categories for _ in range(config.emphasis.get(category, 1))]
+        self._pools = _pools(samples, turns)
         cars = [samples.names.index(name) for name in ONE_WAY if name in samples.names]
         self._one_way = (samples.truth[:, cars] == 1).any(axis=1)
         # Half precision pays only where the processor multiplies it natively.
@@ -148,7 +149,7 @@ class Learner:
 
 
 def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Row numbers to draw from in turn: one pool per category, then as many pools of everything else."""
+    """Row numbers to draw from in turn: of each category named, as often as it is, and after it of everything else."""
     columns = [samples.names.index(category) for category in categories]
     events = [np.flatnonzero(samples.truth[:, column] == 1) for column in columns]
     quiet = np.flatnonzero((samples.truth[:, columns] == 0).all(axis=1))

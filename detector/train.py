@@ -15,13 +15,14 @@ from pathlib import Path
 import msgspec
 import torch
 
-from detector import captions, export
+from detector import captions, export, film, strict
 from detector.calibrate import SEED as CALIBRATION_SEED
-from detector.calibrate import calibrate, look
+from detector.calibrate import calibrate
 from detector.config import DetectorConfig, GateConfig, ScorerTrainConfig
 from detector.engines.ort import OnnxEngine
 from detector.errors import TrainingError
 from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
+from detector.inherit import inherit
 from detector.learner import Learner
 from detector.measure import SEED as MEASURE_SEED
 from detector.measure import Measured, measure
@@ -29,11 +30,14 @@ from detector.preprocess import CHANNELS
 from detector.rule import Rule
 from detector.samples import SEEDS_PER_RUN, load_samples
 from detector.scorer import Scorer
+from detector.seen import look
 from detector.statement import Tokens, learn_tokens
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = CategoryRecord(slope=1.0, offset=0.0, novelty=0.0, threshold=0.5, recall=0.0, flags_per_minute=0.0)
+UNKNOWN = CategoryRecord(
+    slope=1.0, offset=0.0, novelty=0.0, threshold=0.5, strict=0.5, recall=0.0, flags_per_minute=0.0
+)
 
 
 class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,8 @@ class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
 def train(config: ScorerTrainConfig, out: Path, resume: bool = False) -> TrainReport:
     """Trains, and writes OUT/model (the folder to serve), metrics.jsonl, report.json and checkpoint.pt.
 
-    Raises TrainingError if there is nothing to resume, or if it belongs to a training with other settings.
+    Raises TrainingError if there is nothing to resume, if it belongs to a training with other settings, or if what it
+    is to start from does not fit.
     """
     torch.set_num_threads(config.threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -71,6 +76,9 @@ def train(config: ScorerTrainConfig, out: Path, resume: bool = False) -> TrainRe
     learn_tokens(captions.corpus(samples.names, config.categories), config.vocabulary, model_folder / TOKENIZER)
     torch.manual_seed(config.seed)
     learner = Learner(config, shape, samples, Tokens(model_folder / TOKENIZER, shape.text_length))
+    if config.start_from:
+        inherit(learner.model, model_folder / TOKENIZER, config.start_from)
+        learner.average.load_state_dict(learner.model.state_dict())
     losses = learner.learn(out, resume)
     folder = _calibrated(config, learner, model_folder)
     measured = _measured(config, model_folder)
@@ -119,9 +127,12 @@ def _calibrated(config: ScorerTrainConfig, learner: Learner, path: Path) -> Scor
     folder = export.write_record(path, record)
     engine = OnnxEngine(folder, threads=config.threads)
     first = CALIBRATION_SEED + config.seed * SEEDS_PER_RUN
-    seeds = range(first, first + config.held_out_scenes)
-    seen = look(engine, model.shape, seeds, config.scene_s, config.key_interval_s)
-    categories = calibrate(engine, folder, config.categories, seen, config.flag_cost)
+    scenes = [film.make_scene(first + index, config.scene_s) for index in range(config.held_out_scenes)]
+    seen = look(engine, model.shape, scenes, config.key_interval_s)
+    first = strict.QUIET_SEED + config.seed * SEEDS_PER_RUN
+    scenes = [strict.quiet_scene(first + index) for index in range((config.held_out_scenes + 1) // 2)]
+    quiet = look(engine, model.shape, scenes, config.key_interval_s)
+    categories = calibrate(engine, folder, config.categories, seen, quiet, config.flag_cost)
     engine.close()
     return export.write_record(path, msgspec.structs.replace(record, categories=categories))
 

@@ -81,6 +81,7 @@ def _window_row(one: Judged, rule: Rule, truth: SceneTruth) -> WindowRow:
         start_s=round(times_s[0], 3),
         end_s=round(times_s[-1], 3),
         p=verdict.confidence.p,
+        parts=verdict.confidence.components,
         decision=verdict.decision,
         reasons=verdict.reasons,
         output=verdict.output,

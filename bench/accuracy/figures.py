@@ -67,8 +67,8 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
     recall: Unit
     """At the loosest thresholds that flag at most 0.1 windows per quiet minute; 0 where there are none."""
     false_per_minute: Rate
-    offset: float | None
-    """By how much log-odds these thresholds differ from the shipped ones; null where there are none."""
+    strictness: float | None
+    """Where these thresholds lie between the served (0) and the strict (1) ones; null where there are none."""
     quiet_minutes: Rate
     shipped: Shipped
 
@@ -265,7 +265,7 @@ def figures(
         scorer=Alone(
             recall=at.recall if at else 0.0,
             false_per_minute=at.false_per_minute if at else shipped.false_per_minute,
-            offset=at.offset if at else None,
+            strictness=at.strictness if at else None,
             quiet_minutes=sum(quiet_s(each) for each in (*(row.watched for row in rows), *quiet)) / 60,
             shipped=Shipped(recall=shipped.recall, false_per_minute=shipped.false_per_minute),
         ),

@@ -50,6 +50,10 @@ class Models:
         """A fresh one: it has seen no camera yet."""
         return RecordingScorer(self.folder, self._engine, self.rules, self.detector.max_batch)
 
+    def strict(self) -> tuple[float, ...]:
+        """Each rule's threshold for a scorer that stands by itself."""
+        return tuple(self.folder.record.categories[rule.category].strict for rule in self.rules)
+
 
 class RecordingScorer(Scorer):
     """A scorer that keeps what it said."""

@@ -55,6 +55,8 @@ class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
     end_s: float
     p: float
     """Confidence that the rule's question is answered by yes."""
+    parts: dict[str, float] = {}
+    """Its components."""
     decision: str
     reasons: tuple[str, ...]
     output: str

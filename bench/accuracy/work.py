@@ -10,6 +10,7 @@ import msgspec
 from bench.accuracy.models import Models, Wanted
 from bench.accuracy.plan import Clip
 from bench.accuracy.row import ClipRow, Watched
+from bench.accuracy.sweep import Thresholds
 from detector.config import GateConfig
 from detector.rule import Rule
 
@@ -21,7 +22,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: tuple[Rule, ...]
     """Those that both models serve."""
-    thresholds: tuple[float, ...]
+    thresholds: Thresholds
     gate: GateConfig
     scorer: str
     reasoner: str
@@ -41,7 +42,7 @@ def about() -> About:
     models = _models()
     return About(
         rules=models.rules,
-        thresholds=tuple(models.scorer().thresholds.tolist()),
+        thresholds=Thresholds(tuple(models.scorer().thresholds.tolist()), models.strict()),
         gate=models.detector.gate,
         scorer=models.folder.record.name,
         reasoner=models.reasoner.backend.name,

@@ -63,7 +63,7 @@ class Album:
         from reasoner.train.clips import write
 
         partial = folder.with_name(f"{folder.name}.partial")
-        write(partial, what.first_seed, what.rows, what.validation, what.workers)
+        write(partial, what)
         partial.rename(folder)
 
     @property

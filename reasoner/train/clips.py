@@ -7,9 +7,9 @@ background is a median of earlier key frames, the view is chosen by the serving 
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.simulator.episode import EVENTS, LOOKALIKES, PLACES, EventTruth, place_for, playable
+from detector.film import make_scene
+from ingest.simulator.episode import EventTruth
 from ingest.simulator.world import Scene
 from reasoner.boxes import Box, to_view
 from reasoner.pictures import MOTION_SIZE, motion_pictures
+from reasoner.train.config import Render
 from reasoner.train.questions import questions
+from reasoner.train.shots import FLAGGED_SCENE_S, Shot, flagged, scene_of, staged
 from reasoner.view import view_of
 
 GROUPS, SIZE = 7, MOTION_SIZE
 FRAME_RATES = (8.0, 10.0, 12.5, 15.0, 25.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A window to take of a scene and the question to ask of it."""
-
-    start_s: float
-    groups: int
-    category: str
 
 
 def answer_of(truths: tuple[EventTruth, ...], category: str, start_s: float, end_s: float) -> EventTruth | bool | None:
@@ -131,74 +125,34 @@ def _compressed(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def shots(scene: Scene, rng: np.random.Generator) -> list[Shot]:
-    """Windows as the gate would cut them, early, late and beside the events, with fitting and unfitting questions."""
-    out: list[Shot] = []
-    categories = sorted(EVENTS)
-
-    def add(start_s: float, category: str) -> None:
-        groups = int(rng.choice([6, 6, 6, 7, 5]))
-        if start_s >= 0 and start_s + groups <= scene.duration_s:
-            out.append(Shot(start_s, groups, category))
-
-    for event in scene.events:
-        trigger = event.start_s + float(rng.uniform(0.2, 2.2))
-        add(trigger - float(rng.uniform(2.0, 3.2)), event.label)
-        add(trigger - float(rng.uniform(0.0, 2.0)), event.label)
-        if event.end_s - event.start_s > 5:
-            add(float(rng.uniform(event.evident_s, max(event.evident_s + 0.1, event.end_s - 4))), event.label)
-        add(event.start_s - float(rng.uniform(6.0, 7.5)), event.label)
-        add(trigger - float(rng.uniform(1.0, 3.0)), str(rng.choice([c for c in categories if c != event.label])))
-    for alike in scene.lookalikes:
-        if alike.label == "walking":
-            add(
-                float(rng.uniform(alike.start_s, max(alike.start_s + 0.1, alike.end_s - 3))),
-                str(rng.choice(categories)),
-            )
-            continue
-        fitting = next(c for c, plays in LOOKALIKES.items() if alike.label in {p.__name__ for p in plays})
-        middle = (alike.start_s + alike.end_s) / 2
-        add(middle - float(rng.uniform(1.5, 4.0)), fitting)
-        add(alike.start_s - float(rng.uniform(0.5, 3.0)), fitting)
-        add(alike.end_s - float(rng.uniform(2.0, 4.5)), str(rng.choice([fitting, fitting, *categories])))
-    if rng.random() < 0.15:
-        add(float(rng.uniform(0, max(0.1, scene.duration_s - 8))), str(rng.choice(categories)))
-    return out
-
-
-def scene_of(seed: int) -> Scene:
-    """A short scene: perhaps something ordinary, then an event (half of the time) or what looks like one."""
-    rng = np.random.default_rng([seed, 77])
-    alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
-    draw = rng.random()
-    main = str(rng.choice(sorted(EVENTS))) if draw < 0.6 else str(rng.choice(alike)) if draw < 0.94 else "walking"
-    place = place_for([main]) or str(rng.choice(list(PLACES)))
-    before = [str(rng.choice(playable(["walking", "nothing", *alike], place)))] if rng.random() < 0.5 else []
-    return Scene(seed, 75.0, kinds=[*before, main])
-
-
-def windows(seed: int) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
-    """Every labelled window of one seed's scene."""
+def windows(seed: int, flagged_share: float = 0.0) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """Every labelled window of one seed's scene; of so many seeds those that the bundled scorer and the gate flag."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, 78])
-    scene = scene_of(seed)
-    taken = (take(scene, shot, rng) for shot in shots(scene, rng))
+    if np.random.default_rng([seed, 76]).random() < flagged_share:
+        scene = make_scene(seed, FLAGGED_SCENE_S)
+        chosen = flagged(scene, seed)
+    else:
+        scene = scene_of(seed)
+        chosen = staged(scene, rng)
+    taken = (take(scene, shot, rng) for shot in chosen)
     return [window for window in taken if window is not None]
 
 
-def write(folder: Path, first_seed: int, rows: int, validation: int, workers: int = 2) -> None:
+def write(folder: Path, what: Render) -> None:
     """Render until `rows` training and `validation` windows are there; no seed serves both."""
     folder.mkdir(parents=True, exist_ok=True)
-    total = rows + validation
+    total = what.rows + what.validation
     shape = (total, GROUPS, 2, SIZE[1], SIZE[0], 3)
     pictures = np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=shape)
     at = 0
-    with (folder / "clips.jsonl").open("w", encoding="utf-8") as out, ProcessPoolExecutor(workers) as pool:
-        seed = first_seed
+    with (folder / "clips.jsonl").open("w", encoding="utf-8") as out, ProcessPoolExecutor(what.workers) as pool:
+        seed = what.first_seed
         while at < total:
-            for found in pool.map(windows, range(seed, seed + 64), chunksize=8):
+            of_one = functools.partial(windows, flagged_share=what.flagged_share)
+            for found in pool.map(of_one, range(seed, seed + 64), chunksize=8):
                 # A scene's windows stay on one side of the split.
-                split = "val" if at < validation else "train"
+                split = "val" if at < what.validation else "train"
                 for picture, row in found:
                     if at < total:
                         pictures[at, : len(picture)] = picture

@@ -59,6 +59,9 @@ class Render(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rows: Count = 9600
     validation: Count = 600
     first_seed: Annotated[int, Meta(ge=0)] = 100_000
+    flagged_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Share of scenes of which those windows are taken that the bundled scorer and the gate flag. Of the others they
+    are staged around the events."""
     workers: Count = 2
     """Processes."""
 

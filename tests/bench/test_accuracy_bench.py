@@ -30,7 +30,7 @@ from bench.accuracy.figures import (
 )
 from bench.accuracy.plan import FIRST_SEED, LONGEST_S, SHORTEST_S, plan, scene_of, scene_seed
 from bench.accuracy.row import AlertRow, Change, ClipRow, Watched, WindowRow
-from bench.accuracy.sweep import Point, is_quiet, point, quiet_s, replay, shifted, sweep
+from bench.accuracy.sweep import Point, Thresholds, is_quiet, point, quiet_s, replay, sweep
 from bench.accuracy.table import lines
 from bench.accuracy.truth import matches
 from deploy.config import DEMO_RULES, load_rules
@@ -321,11 +321,12 @@ def test_quiet_is_two_seconds_from_all_that_happens() -> None:
     assert quiet_s(seen) == pytest.approx(40 - 10 - 6)
 
 
+THRESHOLDS = Thresholds((0.5, 0.5), (0.73, 0.73))
 HOT, WARM, COLD = (0.9, 0.0), (0.6, 0.0), (0.01, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("scores", "offset", "recall", "false"),
+    ("scores", "strictness", "recall", "false"),
     [
         ([COLD] * 12 + [HOT] * 2 + [COLD] * 46, 0.0, 1.0, 0),
         ([COLD] * 12 + [(0.0, 0.9)] * 2 + [COLD] * 46, 0.0, 0.0, 0),
@@ -335,35 +336,37 @@ HOT, WARM, COLD = (0.9, 0.0), (0.6, 0.0), (0.01, 0.0)
         ([COLD] * 12 + [HOT] * 2 + [COLD] * 20 + [WARM] + [COLD] * 25, 3.0, 0.0, 0),
     ],
 )
-def test_a_point_of_the_sweep(scores: list[tuple[float, float]], offset: float, recall: float, false: int) -> None:
+def test_a_point_of_the_sweep(scores: list[tuple[float, float]], strictness: float, recall: float, false: int) -> None:
     seen = watched(scores, (FALL,))
-    found = point([seen], RULES, [0.5, 0.5], GateConfig(), offset)
+    found = point([seen], RULES, THRESHOLDS, GateConfig(), strictness)
     assert found.recall == recall
     assert found.false_per_minute == pytest.approx(false / (quiet_s(seen) / 60))
 
 
 def test_the_operating_point_is_the_loosest_that_is_quiet_enough() -> None:
     scores = [COLD] * 12 + [HOT] * 2 + [COLD] * 20 + [WARM] + [COLD] * 25
-    at, shipped = sweep([watched(scores, (FALL,))], RULES, [0.5, 0.5], GateConfig())
+    at, shipped = sweep([watched(scores, (FALL,))], RULES, THRESHOLDS, GateConfig())
     assert at is not None and at.recall == 1.0 and at.false_per_minute == 0.0
-    assert shifted(0.5, at.offset - 0.1) < 0.6 < shifted(0.5, at.offset)
-    assert shipped.offset == 0.0 and shipped.false_per_minute > 0.1
+    assert THRESHOLDS.at(at.strictness - 0.025)[0] < 0.6 < THRESHOLDS.at(at.strictness)[0]
+    assert shipped.strictness == 0.0 and shipped.false_per_minute > 0.1
     never = [(1.0, 1.0)] * 60
-    assert sweep([watched(never, (FALL,))], RULES, [0.5, 0.5], GateConfig())[0] is None
+    assert sweep([watched(never, (FALL,))], RULES, THRESHOLDS, GateConfig())[0] is None
 
 
-@pytest.mark.parametrize("threshold", [0.001, 0.3, 0.5, 0.99])
-def test_thresholds_move_by_log_odds(threshold: float) -> None:
-    assert shifted(threshold, 0.0) == pytest.approx(threshold)
-    assert shifted(shifted(threshold, 1.3), -1.3) == pytest.approx(threshold)
-    assert shifted(threshold, 0.1) > threshold
+@pytest.mark.parametrize(("served", "strict"), [(0.001, 0.6), (0.3, 0.99), (0.5, 0.5), (0.9, 0.2)])
+def test_each_threshold_moves_along_its_own_line_of_log_odds(served: float, strict: float) -> None:
+    thresholds = Thresholds((served,), (strict,))
+    assert thresholds.at(0.0)[0] == pytest.approx(served) and thresholds.at(1.0)[0] == pytest.approx(strict)
+    (low,), (middle,), (high,) = (thresholds.at(each) for each in (0.0, 0.5, 1.0))
+    assert min(low, high) <= middle <= max(low, high)
+    assert 0 < thresholds.at(3.0)[0] < 1
 
 
 # What is printed
 
 
 def whole(rows: list[ClipRow]) -> dict[str, Any]:
-    at = Point(offset=0.1, recall=1.0, false_per_minute=0.0)
+    at = Point(strictness=0.1, recall=1.0, false_per_minute=0.0)
     made = figures(
         1, rows, [], (at, at), labels=list(EVENTS), unserved=(), models={"scorer": "s", "reasoner": "r"}, seconds=2.0
     )

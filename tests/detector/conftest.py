@@ -24,7 +24,9 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> ScorerFolder:
     learn_tokens(captions.corpus(CATEGORIES, CATEGORIES), shape.vocabulary, path / TOKENIZER)
     model = ScorerModel(shape).eval()
     export.write_weights(model, path)
-    known = CategoryRecord(slope=1.0, offset=4.0, novelty=0.5, threshold=0.3, recall=1.0, flags_per_minute=0.0)
+    known = CategoryRecord(
+        slope=1.0, offset=4.0, novelty=0.5, threshold=0.3, strict=0.9, recall=1.0, flags_per_minute=0.0
+    )
     return export.write_record(path, export.draft(model, "small", dict.fromkeys(CATEGORIES, known)))
 
 

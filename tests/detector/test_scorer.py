@@ -104,7 +104,9 @@ def test_pool_of_one_token_is_the_cosine_and_a_mask_hides() -> None:
 
 
 def test_probability_rises_with_likeness_and_novelty() -> None:
-    category = CategoryRecord(slope=2.0, offset=-1.0, novelty=1.0, threshold=0.5, recall=1.0, flags_per_minute=0.0)
+    category = CategoryRecord(
+        slope=2.0, offset=-1.0, novelty=1.0, threshold=0.5, strict=0.9, recall=1.0, flags_per_minute=0.0
+    )
     p = probability(np.array([-90, -1, 0, 1, 90], np.float32), np.zeros(5, np.float32), category)
     assert all(before < after for before, after in pairwise(p.tolist()))
     assert p[2] == pytest.approx(1 / (1 + np.e))

@@ -15,9 +15,11 @@ from detector import captions, film, samples
 from detector.calibrate import choose_threshold, fit
 from detector.config import ScorerTrainConfig
 from detector.errors import TrainingError
-from detector.folder import Shape, read_folder
-from detector.learner import augment
+from detector.folder import TOKENIZER, WEIGHTS, Shape, read_folder
+from detector.inherit import inherit
+from detector.learner import _pools, augment
 from detector.loss import pair_loss
+from detector.model import ScorerModel, load_weights
 from detector.train import train
 from ingest.simulator.episode import EventTruth
 from ingest.simulator.world import Scene
@@ -192,3 +194,34 @@ def test_a_category_that_no_scene_shows(trained: tuple[ScorerTrainConfig, Path],
     config, _ = trained
     with pytest.raises(TrainingError, match="no rendered scene shows fall"):
         train(msgspec.structs.replace(config, categories=("crowd", "fall")), tmp_path)
+
+
+def test_a_training_can_start_from_a_model(trained: tuple[ScorerTrainConfig, Path], tmp_path: Path) -> None:
+    _, out = trained
+    model = ScorerModel(read_folder(str(out / "model")).record.shape)
+    inherit(model, out / "model" / TOKENIZER, str(out / "model"))
+    stored = read_folder(str(out / "model")).record
+    assert float(model.log_scale.detach().exp()) == pytest.approx(stored.scale, rel=1e-5)
+    earlier = load_weights(stored.shape, out / "model" / WEIGHTS)
+    for name, tensor in earlier.image.state_dict().items():
+        torch.testing.assert_close(model.image.state_dict()[name], tensor)
+    with pytest.raises(TrainingError, match="other sizes"):
+        inherit(ScorerModel(SHAPE), out / "model" / TOKENIZER, str(out / "model"))
+    foreign = tmp_path / "tokenizer.json"
+    foreign.write_text("{}", encoding="utf-8")
+    with pytest.raises(TrainingError, match="another tokenizer"):
+        inherit(model, foreign, str(out / "model"))
+
+
+def test_emphasis_brings_a_category_more_often() -> None:
+    truth = np.zeros((40, 2), np.int8)
+    truth[:10, 0] = truth[10:20, 1] = 1
+    made = samples.Samples(
+        pictures=np.zeros((40, 1, 1, 7), np.uint8),
+        names=("fall", "fight"),
+        truth=truth,
+        where=np.zeros((40, 2, 1), np.int8),
+    )
+    rounds = [pool.tolist() for pool in _pools(made, ["fall", "fight", "fight"])]
+    assert rounds[0::2] == [list(range(10)), list(range(10, 20)), list(range(10, 20))]
+    assert rounds[1::2] == [list(range(20, 40))] * 3
