@@ -21,7 +21,8 @@ from ingest.simulator.cameras import GOP_S
 from ingest.simulator.stream import Stream, encode
 from ingest.simulator.world import EventTruth, Scene
 from reasoner.boxes import Box
-from reasoner.grade import TrueObject, box_score
+from reasoner.grade import Claimed, TrueObject, Truth, box_score
+from reasoner.rewards import box_iou, coverage_points, time_points
 
 
 def measure(clip: Clip, models: Models, save: Path | None = None) -> ClipRow:
@@ -75,6 +76,8 @@ def _window_row(one: Judged, rule: Rule, truth: SceneTruth) -> WindowRow:
         for claim in verdict.claims
         for box in claim.boxes
     ]
+    said = Claimed(yes=verdict.decision != "rejected", objects=tuple(claimed))
+    earned = _earned(said, truth.of_window(rule.category, times_s))
     return WindowRow(
         rule=rule.id,
         category=rule.category,
@@ -87,7 +90,18 @@ def _window_row(one: Judged, rule: Rule, truth: SceneTruth) -> WindowRow:
         output=verdict.output,
         yes=True if isinstance(answer, EventTruth) else answer,
         evidence=truth.evidence(rule.category, claimed, times_s),
+        reward=earned.get("reward"),
+        box_iou=earned.get("box_iou"),
     )
+
+
+def _earned(said: Claimed, truth: Truth | None) -> dict[str, float]:
+    """`reward`, the points of times and boxes together, and `box_iou`; each only where it applies."""
+    if truth is None:
+        return {}
+    points = [each for each in (time_points(said, truth), coverage_points(said, truth)) if each is not None]
+    overlap = box_iou(said, truth)
+    return {**({"reward": sum(points)} if points else {}), **({"box_iou": overlap} if overlap is not None else {})}
 
 
 def _alert_rows(

@@ -132,6 +132,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     window and the cited boxes have a mean IoU of 0.5 or more with its actors; null without such an answer."""
     acc_given_no_evidence: Unit | None
     """The same where an answer cites something else. Answers that cite nothing are in neither."""
+    evidence_reward: float | None
+    """Mean over windows of the points for times (1.5 to -1 a claim) and boxes (1 to -0.5), reasoner/rewards.py: those
+    that should have been answered by yes, and those that were; null without any. What training by rewards raises."""
+    window_box_iou: Unit | None
+    """Mean IoU over windows that should have been answered by yes: 0 for each that cites nothing in time."""
     needs_review_share: Unit
     """Of all alerts."""
     ablation: Ablations
@@ -260,6 +265,8 @@ def figures(
         ece=calibration_error(windows),
         acc_given_evidence=accuracy_given(windows, True),
         acc_given_no_evidence=accuracy_given(windows, False),
+        evidence_reward=_mean([window.reward for window in windows]),
+        window_box_iou=_mean([window.box_iou for window in windows]),
         needs_review_share=_share([alert.alert.decision == "needs_review" for alert in alerts]) or 0.0,
         ablation=ablations(first),
         scorer=Alone(
@@ -294,6 +301,11 @@ def figures(
 
 def _together(ended: Sequence[Windows]) -> Windows:
     return Windows(**{name: sum(getattr(one, name) for one in ended) for name in Windows.__struct_fields__})
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _share(held: Sequence[bool | None]) -> float | None:

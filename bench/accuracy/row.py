@@ -65,6 +65,11 @@ class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
     """The true answer; None where the window shows too little of the event to tell."""
     evidence: bool | None
     """Whether the cited times and boxes are those of what truly happens there; None: it cites none."""
+    reward: float | None = None
+    """What its evidence earns by the project's table of points (reasoner/rewards.py); None where none was asked for or
+    given."""
+    box_iou: float | None = None
+    """Mean IoU of its boxes where the true answer is yes (reasoner/rewards.py, 0 without any)."""
 
     @property
     def said(self) -> bool:

@@ -9,7 +9,7 @@ from bench.accuracy.row import alike_of, events_of
 from detector.window import Window
 from ingest.simulator.world import EventTruth, ObjectTruth, Scene
 from reasoner.boxes import Box
-from reasoner.grade import TrueObject, box_score, time_score
+from reasoner.grade import TrueObject, Truth, box_score, time_score
 from reasoner.train.clips import answer_of
 
 VISIBLE_FROM = 0.15
@@ -71,6 +71,21 @@ class SceneTruth:
             ]
         )
         return any(matches(claimed, self.objects(each, times_s)) for each in shown)
+
+    def of_window(self, category: str, times_s: Sequence[float]) -> Truth | None:
+        """What is true of a window that a rule of this category flagged, in seconds of the clip; None where it shows
+        too little to tell."""
+        answer = self.answer(category, times_s[0], times_s[-1])
+        if answer is None:
+            return None
+        if not isinstance(answer, EventTruth):
+            return Truth(yes=False, duration_s=times_s[-1] - times_s[0])
+        return Truth(
+            yes=True,
+            span=(max(times_s[0], answer.start_s), min(times_s[-1], answer.end_s)),
+            objects=tuple(self.objects(answer, times_s)),
+            duration_s=times_s[-1] - times_s[0],
+        )
 
 
 def matches(claimed: Sequence[TrueObject], truth: Sequence[TrueObject]) -> bool:

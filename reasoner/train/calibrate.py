@@ -4,75 +4,57 @@ Scenes are watched by a scorer and its gate, with one rule for each category tha
 that is flagged goes through the serving code: what is asked, and how often in vain, is as live. Every yes with evidence
 is weighed again with the cited boxes filled with the camera's background, and with the frames in another order; half of
 these count as unsupported in the fit: a calibrator must know what a claim without anything behind it looks like. Half
-of the scenes give the coefficients; the calibration error is that of the other half, as it is.
+of the scenes give the coefficients and the probability from which a yes counts; the calibration error is that of the
+other half, as it is.
 """
 
 from __future__ import annotations
 
 import datetime
-import itertools
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from detector import captions, film
-from detector.config import DetectorConfig, GateConfig
-from detector.folder import read_folder
-from detector.measure import watch
-from detector.rule import Rule
-from detector.scorer import Scorer
-from detector.staged import stage_window
-from detector.window import Window
-from ingest.simulator.world import Scene
-from reasoner.ablation import blanked, confidence, hear, shuffled
 from reasoner.confidence import Calibrator, expected_calibration_error, fit, rescaled
-from reasoner.config import ReasonerConfig
-from reasoner.reason import Reasoner
-from reasoner.train.clips import answer_of
-from reasoner.train.questions import questions
+from reasoner.train.weigher import SPOILT, Weighed, Weigher, weighed_scenes
 
 log = logging.getLogger(__name__)
 
 FIRST_SEED = 5_000_000
 SPOILT_EACH = 2
 """One of this many answers with spoilt evidence takes part: with all of them the token would count for nothing."""
-SPOILT = ("blank", "shuffle")
 NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order")
 """The ViT's score is left out: it decided that the window was looked at, and says little more."""
-SCENE_S = 60.0
-SHORTEST_S = 4.0
-"""A window that the beginning of a scene cuts to less is left out."""
-
-
-class Weighed(NamedTuple):
-    """One window's answer."""
-
-    said: bool
-    true: bool
-    parts: dict[str, float]
-    spoilt: dict[str, dict[str, float]]
-    """The components once the cited evidence is spoilt, by `SPOILT`; empty without a yes that shows something."""
+BETA = 0.5
+"""A false alert is worse than a missed window: an event has more windows, a person's trust has not."""
+YES_FROM = tuple(round(0.5 + 0.01 * step, 2) for step in range(50))
 
 
 def calibrate(
-    folder: Path, windows: int, *, first_seed: int = FIRST_SEED, threads: int = 1, scorer: str = "bundled"
+    folder: Path,
+    windows: int,
+    *,
+    first_seed: int = FIRST_SEED,
+    threads: int = 1,
+    scorer: str = "bundled",
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Fits the calibrator of a model folder and writes it into its `witness.json`; returns the figures.
 
-    scorer: `bundled` or a folder; whose windows it is fitted on.
+    scorer: `bundled` or a folder; whose windows it is fitted on. workers: processes; they change nothing in the result.
     """
-    reasoner = Reasoner.load(ReasonerConfig(model=str(folder), threads=threads))
     halves: tuple[list[Weighed], list[Weighed]] = ([], [])
-    for index, (seed, weighed) in enumerate(weighed_windows(reasoner, first_seed, scorer, threads)):
-        halves[seed % 2].append(weighed)
-        if index % 50 == 49:
-            log.info("calibrating: %d of %d windows", index + 1, windows)
-        if index + 1 >= windows:
+    count = 0
+    for seed, scene in weighed_scenes(Weigher(str(folder), scorer, threads), first_seed, workers):
+        halves[seed % 2].extend(scene[: windows - count])
+        count += len(scene)
+        log.info("calibrating: %d of %d windows", min(count, windows), windows)
+        if count >= windows:
             break
     learnt, held = halves
     rows = [(w.parts, w.true) for w in learnt]
@@ -90,13 +72,29 @@ def calibrate(
     notes = folder / "witness.json"
     record = json.loads(notes.read_text(encoding="utf-8"))
     record["calibrator"] = msgspec.to_builtins(calibrator)
+    record["yes_from"] = yes_from(learnt)
     notes.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return figures(held, calibrator)
+    return figures(held, calibrator, record["yes_from"])
 
 
-def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
+def yes_from(weighed: Sequence[Weighed]) -> float:
+    """The token's probability from which a yes counts: where F-beta over the windows is greatest (van Rijsbergen
+    1979), in the middle of equals."""
+
+    def worth(least: float) -> float:
+        yes = [w.true for w in weighed if w.counts(least)]
+        missed = sum(w.true for w in weighed) - sum(yes)
+        weighted = (1 + BETA**2) * sum(yes)
+        return weighted / max(1e-9, weighted + BETA**2 * missed + len(yes) - sum(yes))
+
+    best = max(map(worth, YES_FROM))
+    equal = [least for least in YES_FROM if worth(least) >= best - 1e-9]
+    return equal[len(equal) // 2]
+
+
+def figures(weighed: list[Weighed], calibrator: Calibrator, least: float) -> dict[str, Any]:
     """What the held-out half says: right answers, precision and recall, ECE, and what blanked evidence does."""
-    yes = [w for w in weighed if w.said]
+    yes = [w for w in weighed if w.counts(least)]
     hits = sum(w.true for w in yes)
     drops = {
         kind: [
@@ -106,7 +104,8 @@ def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
     }
     return {
         "windows": len(weighed),
-        "right": sum(w.said == w.true for w in weighed) / max(1, len(weighed)),
+        "yes_from": least,
+        "right": sum(w.counts(least) == w.true for w in weighed) / max(1, len(weighed)),
         "precision": hits / max(1, len(yes)),
         "recall": hits / max(1, sum(w.true for w in weighed)),
         "ece": calibrator.ece,
@@ -114,60 +113,3 @@ def figures(weighed: list[Weighed], calibrator: Calibrator) -> dict[str, Any]:
         "median_drop": {kind: float(np.median(each)) if each else 0.0 for kind, each in drops.items()},
         "weights": dict(zip(calibrator.names, calibrator.weights, strict=True)),
     }
-
-
-def weighed_windows(
-    reasoner: Reasoner, first_seed: int, scorer: str = "bundled", threads: int = 1, step: int = 1
-) -> Iterator[tuple[int, Weighed]]:
-    """(seed, window) for every flagged window of the scenes first_seed, first_seed + step, ... of which the truth can
-    be told."""
-    settings = DetectorConfig(model=scorer, engine="onnx", threads=threads)
-    known = read_folder(scorer).record.categories
-    rules = [rule for category in sorted(known) if reasoner.supports(rule := rule_of(category)) is None]
-    by_id = {rule.id: rule for rule in rules}
-    for seed in itertools.count(first_seed, step):
-        rng = np.random.default_rng([seed, 79])
-        scene, eyes = film.make_scene(seed, SCENE_S), Scorer.load(settings, rules)
-        try:
-            spans, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
-        finally:
-            eyes.close()
-        for span in spans:
-            start_s, end_s = ((ns - film.START_NS) / 1e9 for ns in (span.start_utc_ns, span.end_utc_ns))
-            start_s, end_s = max(0.0, start_s), min(end_s, SCENE_S)
-            rule = by_id[span.rule_id]
-            truth = answer_of(scene.events, rule.category, start_s, end_s)
-            if truth is None or end_s - start_s < SHORTEST_S:
-                continue
-            window = stage(scene, start_s, end_s - start_s, rule.id, rng)
-            yield seed, weigh(reasoner, window, rule, truth is not False, seed)
-
-
-def rule_of(category: str) -> Rule:
-    """As a site might write it."""
-    return Rule(id=category, category=category, watch=captions.watch(category), question=questions(category)[0])  # type: ignore[arg-type]
-
-
-def stage(scene: Scene, start_s: float, length_s: float, rule_id: str, rng: np.random.Generator) -> Window:
-    """A window as some camera would have shown it."""
-    return stage_window(
-        scene, start_s, length_s, rule_id, fps=float(rng.choice([8, 10, 12.5, 25])), quality=int(rng.integers(40, 90))
-    )
-
-
-def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, seed: int = 0) -> Weighed:
-    """Ask, and once more for each way in which the evidence of a yes can be spoilt."""
-    heard = hear(reasoner, window, rule, "")
-    parts = confidence(reasoner, heard, heard).components
-    notes = reasoner.backend.notes
-    sure = notes is None or parts["vlm_token"] >= notes.yes_from
-    said = heard.parsed.yes is True and bool(heard.binding.bound) and sure
-    spoilt = {}
-    if said:
-        ways = {
-            "blank": blanked(window, heard.binding.bound),
-            "shuffle": shuffled(window, np.random.default_rng([seed, 5])),
-        }
-        for kind, other in ways.items():
-            spoilt[kind] = confidence(reasoner, heard, hear(reasoner, other, rule, "")).components
-    return Weighed(said, true, parts, spoilt)

@@ -72,6 +72,8 @@ class Calibrate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     windows: Annotated[int, Meta(ge=0)] = 400
     first_seed: Annotated[int, Meta(ge=0)] = 5_000_000
     """Scenes that serve neither training nor validation."""
+    workers: Count = 2
+    """Processes."""
 
 
 class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

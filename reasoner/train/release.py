@@ -58,7 +58,9 @@ def release(
         from reasoner.train.calibrate import calibrate
 
         what = config.calibrate
-        fitted = calibrate(target, what.windows, first_seed=what.first_seed, threads=config.threads)
+        fitted = calibrate(
+            target, what.windows, first_seed=what.first_seed, threads=config.threads, workers=what.workers
+        )
         trainer.journal.write(stage="calibration", **fitted)
     (target / "README.md").write_text(card(folder, config, best, before, after), encoding="utf-8")
 

@@ -78,7 +78,9 @@ def publish(learner: Learner, processor: Processor, album: Album, config: SftCon
     fitted = None
     if config.calibrate.windows:
         what = config.calibrate
-        fitted = calibrate(folder, what.windows, first_seed=what.first_seed, threads=config.threads)
+        fitted = calibrate(
+            folder, what.windows, first_seed=what.first_seed, threads=config.threads, workers=what.workers
+        )
         trainer.journal.write(stage="calibration", **fitted)
     steps = {name: trainer.steps_of(name) for name in ("warmup", "sft")}
     text = card(parameters(learner.model), album, config, steps, figures, fitted)

@@ -11,8 +11,8 @@ from ingest.simulator.episode import EVENTS, LOOKALIKES
 from ingest.simulator.world import Scene
 from reasoner.config import ReasonerConfig
 from reasoner.reason import Reasoner
-from reasoner.train.calibrate import weigh
 from reasoner.train.questions import questions
+from reasoner.train.weigher import weigh
 from reasoner.verdict import Verdict
 
 SEEDS = range(8_100_000, 8_100_004)
