@@ -10,13 +10,21 @@ false, unless all that is near depends on the site.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+from bench import report
 
 AROUND_S = 2.0
+SCHEMA_FILE = Path(__file__).with_name("recordings.schema.json")
+
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Amount = Annotated[float, Meta(ge=0)]
 
 
 class LabelledEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +49,38 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     category: str
     onset_s: float
-    p: float
-    decision: str
+    """Seconds from the first picture."""
+    p: Unit
+    decision: Literal["confirmed", "needs_review", "rejected"]
+
+
+class ClipFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording."""
+
+    file: str
+    """As the manifest has it."""
+    seconds: Amount
+    windows: Count
+    """That the reasoner judged."""
+    wanted: Count
+    """Events that want an alert."""
+    told: Count
+    """Those of them with an alert within them, give or take AROUND_S."""
+    false: Count
+    """Alerts near no event that wants one or depends on the site."""
+    events: tuple[str, ...]
+    """The wanted ones: label, and from when to when."""
+    alerts: tuple[Told, ...]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the clips; `schema()` of what is printed is generated from it."""
+
+    wanted: Count
+    told: Count
+    false: Count
+    minutes: Amount
+    clips: tuple[ClipFigures, ...]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,36 +90,61 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Raises SystemExit with one line for a manifest that cannot be read."""
+    """Raises SystemExit with one line for a manifest, a clip or a model that cannot be read. Before any clip is played
+    all are looked for."""
     from bench.accuracy.models import Models, Wanted
     from deploy.config import DEMO_RULES, load_rules
+    from detector.errors import DetectorError
+    from reasoner.errors import ReasonerError
 
+    clips = labelled(options.manifest)
     try:
-        clips = msgspec.json.decode(options.manifest.read_bytes(), type=list[LabelledClip])
-    except (OSError, msgspec.DecodeError) as error:
-        raise SystemExit(f"{options.manifest}: {error}; give a JSON list of clips with their events") from None
-    models = Models(Wanted(scorer=options.scorer, reasoner=options.model, rules=load_rules(DEMO_RULES)))
+        models = Models(Wanted(scorer=options.scorer, reasoner=options.model, rules=load_rules(DEMO_RULES)))
+    except (DetectorError, ReasonerError) as error:
+        raise SystemExit(f"python -m bench recordings: {error}") from None
     rows = [_row(clip, options.manifest.parent / clip.file, models) for clip in clips]
-    return {
-        "wanted": sum(row["wanted"] for row in rows),
-        "told": sum(row["told"] for row in rows),
-        "false": sum(row["false"] for row in rows),
-        "minutes": round(sum(row["seconds"] for row in rows) / 60, 2),
-        "clips": rows,
-    }
+    figures = Figures(
+        wanted=sum(row.wanted for row in rows),
+        told=sum(row.told for row in rows),
+        false=sum(row.false for row in rows),
+        minutes=round(sum(row.seconds for row in rows) / 60, 2),
+        clips=tuple(rows),
+    )
+    found: dict[str, Any] = msgspec.to_builtins(figures)
+    return found
 
 
-def _row(clip: LabelledClip, path: Path, models: Any) -> dict[str, Any]:
+def labelled(manifest: Path) -> list[LabelledClip]:
+    """The manifest's clips, each with a file. Raises SystemExit with one line."""
+    try:
+        clips = msgspec.json.decode(manifest.read_bytes(), type=list[LabelledClip])
+    except OSError as error:
+        raise SystemExit(f"{manifest}: {error.strerror}; give a JSON list of clips with their events") from None
+    except (ValueError, msgspec.DecodeError) as error:
+        raise SystemExit(f"{manifest}: {error}; give a JSON list of clips with their events") from None
+    for number, clip in enumerate(clips, start=1):
+        if not (manifest.parent / clip.file).is_file():
+            raise SystemExit(
+                f"{manifest}: clip {number}: there is no {manifest.parent / clip.file}; add the file, or take it out"
+            )
+    return clips
+
+
+def _row(clip: LabelledClip, path: Path, models: Any) -> ClipFigures:
     from bench.accuracy.camera import EPOCH_NS
     from bench.accuracy.line import opened
     from deploy.reporter import raised
+    from ingest.simulator.errors import FootageRefused
     from ingest.simulator.stream import Stream
 
-    stream = Stream.from_file(path)
+    try:
+        stream = Stream.from_file(path)
+    except FootageRefused as error:
+        raise SystemExit(f"python -m bench recordings: {error}") from None
     with opened(models, stream, "recording") as (_, line):
         played = line.play()
     found = [raised(one.published, EPOCH_NS) for one in played.judged if one.published is not None]
-    told = [
+    told = tuple(
         Told(
             category=one.category,
             onset_s=round(one.alert.onset, 1),
@@ -89,28 +152,29 @@ def _row(clip: LabelledClip, path: Path, models: Any) -> dict[str, Any]:
             decision=one.alert.decision,
         )
         for one in found
-    ]
-    return {
-        "file": clip.file,
-        "seconds": round(stream.duration_s, 1),
-        "windows": len(played.judged),
-        **counted(clip.events, told),
-        "alerts": [msgspec.to_builtins(one) for one in told],
-    }
+    )
+    wanted, hits, false = counted(clip.events, told)
+    return ClipFigures(
+        file=clip.file,
+        seconds=round(stream.duration_s, 1),
+        windows=len(played.judged),
+        wanted=len(wanted),
+        told=len(hits),
+        false=len(false),
+        events=tuple(f"{event.label} {event.start_s:g}-{event.end_s:g}" for event in wanted),
+        alerts=told,
+    )
 
 
-def counted(events: tuple[LabelledEvent, ...], alerts: list[Told]) -> dict[str, Any]:
-    """Events that want an alert, those told, and false alerts."""
+def counted(
+    events: Sequence[LabelledEvent], alerts: Sequence[Told]
+) -> tuple[list[LabelledEvent], list[LabelledEvent], list[Told]]:
+    """Events that want an alert, those of them that are told, and false alerts."""
     wanted = [event for event in events if event.alert == "yes"]
     open_ones = [event for event in events if event.alert not in ("yes", "no")]
     told = [event for event in wanted if any(event.near(one.onset_s) for one in alerts)]
     false = [one for one in alerts if not any(event.near(one.onset_s) for event in (*wanted, *open_ones))]
-    return {
-        "wanted": len(wanted),
-        "told": len(told),
-        "false": len(false),
-        "events": [f"{event.label} {event.start_s:g}-{event.end_s:g}" for event in wanted],
-    }
+    return wanted, told, false
 
 
 def lines(figures: dict[str, Any]) -> Iterator[str]:
@@ -120,3 +184,12 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
         wanted = f"wanted {', '.join(row['events'])}" if row["events"] else "nothing wanted"
         yield f"{row['file']} ({row['seconds']:g} s, {row['windows']} windows): {wanted}; {alerts or 'no alert'}"
     yield f"{figures['told']} of {figures['wanted']} told, {figures['false']} false in {figures['minutes']} minutes"
+
+
+def schema() -> dict[str, Any]:
+    """Of the printed object."""
+    return report.schema(Figures, "recordings", "Alerts on labelled recordings")
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_bytes(msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n")

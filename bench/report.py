@@ -71,6 +71,20 @@ def show(
         print(line)
 
 
+def schema(record: type, name: str, title: str) -> dict[str, Any]:
+    """JSON Schema 2020-12 of what `show` prints as JSON: the figures, with what every benchmark says beside its own."""
+    import msgspec
+
+    from deploy.summary import SCHEMA_DIALECT
+
+    (_, components) = msgspec.json.schema_components([record], ref_template="#/$defs/{name}")
+    closed = {each: {**component, "additionalProperties": False} for each, component in components.items()}
+    whole = closed.pop(record.__name__)
+    whole["properties"] = {**whole["properties"], "bench": {"const": name}, "machine": {"type": "object"}}
+    whole["required"] = [*whole["required"], "bench", "machine"]
+    return {"$schema": SCHEMA_DIALECT, **whole, "title": title, "$defs": closed}
+
+
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 2
+"""Raised whenever the same settings would give other planes or labels, which are kept by it: `SHAPING` says which code
+decides that, and tests/detector/test_samples.py notices when it changes."""
+SHAPING = ("background", "film", "memory", "preprocess")
+"""Modules of this room whose code and constants shape what is kept."""
 ORDINARY_SHARE = 0.35
 """Share of frames kept on which neither an event nor a look-alike is seen."""
 TRAIN_SEED = 1_000_000

@@ -27,10 +27,13 @@ def stage_window(
     fps: float = 10.0,
     quality: int = 60,
     step_s: float = 0.5,
+    peak_s: float | None = None,
+    score: float = 0.9,
 ) -> Window:
     """The span from `start_s` on, fine frames each `step_s` on the camera's frame grid, and its background.
 
-    `quality`: JPEG quality that stands for the camera's own encoder.
+    quality: JPEG quality that stands for the camera's own encoder; peak_s, score: when the scorer was surest, and how
+    sure (the middle when not told).
     """
     count = int(length_s / step_s + 1e-6) + 1
     ticks = [round((start_s + step_s * k) * fps) for k in range(count)]
@@ -42,6 +45,7 @@ def stage_window(
         background = _jpeg(still, 95)
     start_ns, end_ns = frames[0].stamp.utc_ns, frames[-1].stamp.utc_ns
     camera_id = f"scene-{scene.seed}"
+    peak_ns = (start_ns + end_ns) // 2 if peak_s is None else EPOCH_NS + round(peak_s * 1e9)
     span = Span(
         window_id=window_id(camera_id, rule_id, start_ns, end_ns),
         camera_id=camera_id,
@@ -49,10 +53,10 @@ def stage_window(
         epoch=0,
         start_utc_ns=start_ns,
         end_utc_ns=end_ns,
-        first_hot_utc_ns=(start_ns + end_ns) // 2,
-        peak_utc_ns=(start_ns + end_ns) // 2,
-        score=0.9,
-        scores=(((start_ns + end_ns) // 2, 0.9),),
+        first_hot_utc_ns=peak_ns,
+        peak_utc_ns=peak_ns,
+        score=score,
+        scores=((peak_ns, score),),
         flagged_utc_ns=end_ns,
     )
     cut = Cut(camera_id=camera_id, epoch=0, source_size=scene.size, frames=frames, clip=None, expected=count)

@@ -21,7 +21,7 @@ from detector.calibrate import calibrate
 from detector.config import DetectorConfig, GateConfig, ScorerTrainConfig
 from detector.engines.ort import OnnxEngine
 from detector.errors import TrainingError
-from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
+from detector.folder import TOKENIZER, WEIGHTS, CategoryRecord, ScorerFolder, Shape, read_folder
 from detector.inherit import inherit
 from detector.learner import Learner
 from detector.measure import SEED as MEASURE_SEED
@@ -122,6 +122,11 @@ def _calibrated(config: ScorerTrainConfig, learner: Learner, path: Path) -> Scor
         "frames": len(learner.samples),
         "scenes": config.scenes,
         "held_out_scenes": config.held_out_scenes,
+        "batch": config.batch,
+        "cycles": config.cycles,
+        "learning_rate": config.learning_rate,
+        "emphasis": ", ".join(f"{category} {times}" for category, times in sorted(config.emphasis.items())),
+        "start_from": read_folder(config.start_from).record.sha256[WEIGHTS] if config.start_from else "",
     }
     record = msgspec.structs.replace(record, training=numbers)
     folder = export.write_record(path, record)

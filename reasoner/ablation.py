@@ -63,6 +63,15 @@ def confidence(reasoner: Reasoner, claims: Heard, pixels: Heard) -> Confidence:
     return reasoner.weigh(pixels.window, pixels.seen, pixels.output, claims.parsed, claims.binding)[1]
 
 
+def held_against(reasoner: Reasoner, heard: Heard, then: Window) -> Heard:
+    """The model's words as they are, its claims bound to the frames of another time that lie as far apart."""
+    from reasoner.pictures import look
+
+    times_s = [then.seconds(index) for index in range(len(then.cut.frames))]
+    binding = bind(heard.parsed.claims, times_s, frame_of(reasoner, heard.seen))
+    return heard._replace(window=then, seen=look(then, reasoner.target()), binding=binding)
+
+
 def blanked(window: Window, bound: Sequence[Bound]) -> Window:
     """With every cited box filled as the camera usually shows it there: its background, else the frames' median."""
     import cv2

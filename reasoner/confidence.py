@@ -119,13 +119,16 @@ def fit(
 def rescaled(calibrator: Calibrator, components: Sequence[Mapping[str, float]], correct: Sequence[bool]) -> Calibrator:
     """The same order of confidences, moved to the shares of right answers on these verdicts (Platt 1999).
 
-    For coefficients that were fitted on other cases beside, as a calibrator's on spoilt evidence.
+    For coefficients that were fitted on other cases beside, as a calibrator's on spoilt evidence. Raises ValueError
+    where they say nothing about these.
     """
     import numpy as np
 
     p = np.clip([calibrator.probability(each) for each in components], 1e-6, 1 - 1e-6)
     x, y = np.log(p / (1 - p))[:, None], np.array(correct, dtype=np.float64)
     bias, (slope,) = _logistic(x, y)
+    if slope <= 0:
+        raise ValueError("these verdicts are right no oftener where the confidence is higher")
     return msgspec.structs.replace(
         calibrator,
         weights=tuple(float(slope) * weight for weight in calibrator.weights),

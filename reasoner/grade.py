@@ -10,17 +10,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reasoner.measure import GATE_S, at_moment, coverage, evenness, nearest_moment, span_iou, time_closeness
+from reasoner.measure import GATE_S, coverage, evenness, matched, nearest_moment, span_iou, time_closeness
 from reasoner.reading import read
 from reasoner.reward_table import EVIDENCE, PUBLISHED, SEVEN, RewardTable
+from reasoner.rewards import box_iou, coverage_points, time_points
 from reasoner.rouge import rouge
 from reasoner.truth import Claimed, Task, TrueObject, Truth
 
 __all__ = [
     "EVIDENCE", "GATE_S", "PUBLISHED", "SEVEN",
     "Claimed", "RewardTable", "Scores", "Task", "TrueObject", "Truth",
-    "answer_score", "at_moment", "box_score", "coverage", "evenness", "grade", "nearest_moment", "read", "rouge",
-    "span_iou", "time_closeness", "time_score",
+    "answer_score", "box_iou", "box_score", "coverage", "coverage_points", "evenness", "grade", "matched",
+    "nearest_moment", "read", "rouge", "span_iou", "time_closeness", "time_points", "time_score",
 ]  # fmt: skip
 
 
@@ -33,7 +34,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     time: float | None
     """Share of claims whose time is within the gate of a moment at which their object is known."""
     box_iou: float | None
-    """Mean over claims of the best IoU at the nearest moment; 0 for a claim outside the gate."""
+    """Mean IoU of claims, each with its own true object of the nearest moment; 0 for a claim outside the gate."""
     joint: float
     """1 when answer, time (within 1 s) and boxes (mean IoU of 0.5) are all right; for a true no, when it says no."""
 
@@ -66,20 +67,8 @@ def time_score(claimed: Sequence[TrueObject], truth: Sequence[TrueObject], unbou
 
 def box_score(claimed: Sequence[TrueObject], truth: Sequence[TrueObject], unbound: int = 0) -> float | None:
     """Mean IoU of claims, each with its own true object of the nearest moment; 0 without claims; None without truth."""
-    if not truth:
-        return None
-    used: set[int] = set()
-    scores: list[float] = []
-    for item in claimed:
-        moment = _nearest(item, truth)
-        at = [i for i, known in enumerate(truth) if moment is not None and known.time_s == moment and i not in used]
-        best = max(at, key=lambda i: item.box.iou(truth[i].box), default=None)
-        if best is not None and item.box.iou(truth[best].box) > 0:
-            used.add(best)
-            scores.append(item.box.iou(truth[best].box))
-        else:
-            scores.append(0.0)
-    return _mean(scores, unbound)
+    said = Claimed(yes=True, objects=tuple(claimed), unbound=unbound)
+    return box_iou(said, Truth(yes=True, objects=tuple(truth)))
 
 
 def _nearest(item: TrueObject, truth: Sequence[TrueObject]) -> float | None:

@@ -10,11 +10,13 @@ so that a claim of any later time passes).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
+from reasoner.boxes import Box
 from reasoner.evidence import MAX_BOX_SHARE
-from reasoner.measure import GATE_S, at_moment, coverage, evenness, nearest_moment, span_iou, time_closeness
+from reasoner.measure import GATE_S, coverage, evenness, matched, nearest_moment, span_iou, time_closeness
 from reasoner.rouge import rouge
 from reasoner.truth import Claimed, TrueObject, Truth
 
@@ -27,7 +29,6 @@ AREA_CAP = 2.0
 covers the whole object still overlaps it by half."""
 LONG_S = 60.0
 SIGMA_S = (4.0, 1.0)
-ANNEALED_BY = 0.75
 
 _LETTER = re.compile(r"\s*[(\[]?\s*([A-Za-z])\s*(?:[)\].:,]|$)")
 _OPTION = re.compile(r"correct\s+option\s*:", re.IGNORECASE)
@@ -39,9 +40,11 @@ def time_points(claimed: Claimed, truth: Truth) -> float | None:
 
 
 def coverage_points(claimed: Claimed, truth: Truth, area_cap: float = AREA_CAP) -> float | None:
-    """Published: per claim +1 where its box covers 90 % of a true box at the nearest moment, +0.3 for 50 %, else -0.5;
-    mean. A box larger than `area_cap` times the true one, or than 80 % of the frame, covers nothing."""
-    each = [_coverage_points(item, truth, area_cap) for item in claimed.objects]
+    """Published: per claim +1 where its box covers 90 % of its true box at the nearest moment, +0.3 for 50 %, else
+    -0.5; mean. A box larger than `area_cap` times the true one, or than 80 % of the frame, covers nothing; see
+    `measure.matched` for which box is whose."""
+    own = matched(claimed.objects, truth.objects, math.inf) if truth.objects else [None] * len(claimed.objects)
+    each = [_coverage_points(item.box, box, area_cap) for item, box in zip(claimed.objects, own, strict=True)]
     return _mean_points(claimed, truth, MISSED, each)
 
 
@@ -87,8 +90,11 @@ def closeness(claimed: Claimed, truth: Truth, sigma_s: float) -> float | None:
 
 
 def sigma(progress: float, start_s: float = SIGMA_S[0], end_s: float = SIGMA_S[1]) -> float:
-    """The annealed width of `closeness`: 4 s x (1 - progress) while progress < 0.75, then 1 s."""
-    return start_s * (1 - progress) if progress < ANNEALED_BY else end_s
+    """The annealed width of `closeness`: the larger of start_s x (1 - progress) and end_s.
+
+    From 4 s to 1 s that is the published course, 4 s x (1 - progress) for three quarters of the training, then 1 s.
+    """
+    return max(end_s, start_s * (1 - progress))
 
 
 def inside(claimed: Claimed, truth: Truth) -> float | None:
@@ -100,11 +106,14 @@ def inside(claimed: Claimed, truth: Truth) -> float | None:
 
 
 def box_iou(claimed: Claimed, truth: Truth, gate_s: float = GATE_S) -> float | None:
-    """Term 6: mean over claims of the best IoU at the nearest true moment, 0 where that is more than `gate_s` away on
-    either side. The released code's gate is 1 s, the paper's text says 3 s."""
+    """Term 6: mean IoU of claims, each with its own true object of the nearest moment (`measure.matched`), 0 where that
+    is more than `gate_s` away on either side. The released code's gate is 1 s, the paper's text says 3 s; it lets any
+    number of claims share one true box."""
     if not truth.objects:
         return None
-    return _mean([*(_gated_iou(item, truth.objects, gate_s) for item in claimed.objects), *[0.0] * claimed.unbound])
+    own = matched(claimed.objects, truth.objects, gate_s)
+    overlaps = [item.box.iou(box) if box else 0.0 for item, box in zip(claimed.objects, own, strict=True)]
+    return _mean([*overlaps, *[0.0] * claimed.unbound])
 
 
 def form(claimed: Claimed, truth: Truth) -> float:
@@ -151,19 +160,11 @@ def _time_points(item: TrueObject, truth: Truth) -> float:
     return EXACT if distance <= EXACT_S else NEAR if distance <= NEAR_S else FAR
 
 
-def _coverage_points(item: TrueObject, truth: Truth, area_cap: float) -> float:
-    if not truth.objects or item.box.area > MAX_BOX_SHARE:
+def _coverage_points(claimed: Box, own: Box | None, area_cap: float) -> float:
+    if own is None or claimed.area > MAX_BOX_SHARE or claimed.area > area_cap * own.area:
         return MISSED
-    known = at_moment(nearest_moment(item, truth.objects), truth.objects)
-    share = max((coverage(item.box, box) for box in known if item.box.area <= area_cap * box.area), default=0.0)
+    share = coverage(claimed, own)
     return COVERED if share >= MOST else PARTLY if share >= HALF else MISSED
-
-
-def _gated_iou(item: TrueObject, known: Sequence[TrueObject], gate_s: float) -> float:
-    moment = nearest_moment(item, known)
-    if abs(moment - item.time_s) > gate_s:
-        return 0.0
-    return max(item.box.iou(box) for box in at_moment(moment, known))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -83,7 +83,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     window_id: str
     decision: Decision
     reasons: tuple[str, ...]
-    """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`."""
+    """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
+    `unsure_yes` (a yes below the probability from which the model's own counts)."""
     answer: str
     """The model's answer without tags."""
     output: str

@@ -21,9 +21,7 @@ from bench.accuracy.row import Change
 from detector.rule import Rule
 from detector.window import Window
 from ingest.errors import CutUnavailable
-from reasoner.ablation import Heard, blanked, confidence, frame_of, hear, shuffled
-from reasoner.evidence import bind
-from reasoner.pictures import look
+from reasoner.ablation import Heard, blanked, confidence, hear, held_against, shuffled
 from reasoner.reason import Reasoner
 
 SHIFT_S = 5.0
@@ -69,9 +67,5 @@ class Ablation:
             return None
         if len(cut.frames) != len(frames):
             return None
-        window = msgspec.structs.replace(heard.window, cut=cut)
-        seen = look(window, self._reasoner.target())
-        times_s = [window.seconds(index) for index in range(len(cut.frames))]
-        binding = bind(heard.parsed.claims, times_s, frame_of(self._reasoner, heard.seen))
-        there = heard._replace(window=window, seen=seen, binding=binding)
+        there = held_against(self._reasoner, heard, msgspec.structs.replace(heard.window, cut=cut))
         return self._p(there, there)

@@ -21,8 +21,7 @@ from ingest.simulator.cameras import GOP_S
 from ingest.simulator.stream import Stream, encode
 from ingest.simulator.world import EventTruth, Scene
 from reasoner.boxes import Box
-from reasoner.grade import Claimed, TrueObject, Truth, box_score
-from reasoner.rewards import box_iou, coverage_points, time_points
+from reasoner.grade import Claimed, TrueObject, Truth, box_iou, box_score, coverage_points, time_points
 
 
 def measure(clip: Clip, models: Models, save: Path | None = None) -> ClipRow:

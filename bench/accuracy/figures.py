@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from bench import report
 from bench.accuracy.row import AlertRow, Change, ClipRow, Watched, WindowRow
 from bench.accuracy.sweep import Point, quiet_s
-from deploy.summary import SCHEMA_DIALECT, Windows
+from deploy.summary import Windows
 from reasoner.confidence import expected_calibration_error
 
 SCHEMA_FILE = Path(__file__).parent / "schema.json"
@@ -313,13 +314,8 @@ def _share(held: Sequence[bool | None]) -> float | None:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of the printed object: the figures, with what every benchmark says beside its own."""
-    (_, components) = msgspec.json.schema_components([Figures], ref_template="#/$defs/{name}")
-    closed = {name: {**component, "additionalProperties": False} for name, component in components.items()}
-    whole = closed.pop("Figures")
-    whole["properties"] = {**whole["properties"], "bench": {"const": "accuracy"}, "machine": {"type": "object"}}
-    whole["required"] = [*whole["required"], "bench", "machine"]
-    return {"$schema": SCHEMA_DIALECT, **whole, "title": "Accuracy on unseen scenes", "$defs": closed}
+    """Of the printed object."""
+    return report.schema(Figures, "accuracy", "Accuracy on unseen scenes")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
     )
     for key, n in (("acc_given_evidence", "evidence_right"), ("acc_given_no_evidence", "evidence_wrong")):
         yield f"  {key:26} {_number(figures[key])} (n {counts[n]})"
+    for key in ("evidence_reward", "window_box_iou"):
+        yield f"  {key:26} {_number(figures[key])}"
     curve = "  ".join(f"{point['coverage']:.1f}: {point['risk']:.2f}" for point in figures["risk_coverage"])
     yield f"  {'risk by coverage':26} {curve}"
     if figures["unserved"]:

@@ -24,6 +24,10 @@ PART_S = 15
 """Seconds of one scene that are rendered in one go: whole GOPs, so that the parts join."""
 ENCODING = 1
 """Raised whenever the same pictures would be encoded otherwise."""
+FIRST_SEED = 1 << 54
+"""The scenes of live cameras have seeds from here on. Trainings and calibrations count theirs from 0, in millions, and
+the accuracy benchmark ends at half of this: nobody watches live what a model has learnt from."""
+SEEDS_PER_RUN = 1000
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]
@@ -109,11 +113,16 @@ def events_on_wall_clock(
 
 def scene_of(seed: int, index: int, seconds: float, size: tuple[int, int]) -> Scene:
     """The scene of camera number `index`, counted from 0."""
-    return Scene(seed * 1000 + index, seconds, size)
+    return Scene(scene_seed(seed, index), seconds, size)
+
+
+def scene_seed(seed: int, index: int) -> int:
+    """The seed of the world for camera number `index`, counted from 0, of a run with `seed`."""
+    return FIRST_SEED + seed * SEEDS_PER_RUN + index
 
 
 def _key(seed: int, index: int, seconds: float, size: tuple[int, int], fps: float) -> str:
-    return f"world{VERSION}-{ENCODING}-seed{seed}-{index}-{seconds:g}s-{size[0]}x{size[1]}-{fps:g}fps"
+    return f"world{VERSION}-{ENCODING}-scene{scene_seed(seed, index)}-{seconds:g}s-{size[0]}x{size[1]}-{fps:g}fps"
 
 
 def _rendered(

@@ -92,6 +92,8 @@ def _with_event(seed: int, number: int, size: tuple[int, int], label: str) -> tu
     """The first scene of this event that is over, or at least plain to see, early enough for the longest clip."""
     for attempt in range(100):
         scene = Scene(_scene_seed(seed, number, attempt), LONGEST_S, size, [label, "walking"])
+        if not scene.events:  # its event would begin after the longest clip
+            continue
         needed = scene.events[0].evident_s + AFTERMATH_S
         if needed <= LONGEST_S:
             return scene, min(LONGEST_S, max(SHORTEST_S, needed, scene.events[0].end_s + 2))
@@ -99,7 +101,7 @@ def _with_event(seed: int, number: int, size: tuple[int, int], label: str) -> tu
 
 
 def _scene_seed(seed: int, number: int, attempt: int) -> int:
-    # Away from the seeds of the live cameras: a rendered clip never shows one of their scenes.
+    # Away from the seeds of trainings and of the live cameras: a rendered clip never shows one of their scenes.
     return 1_000_000_007 + (seed * 100_000 + number) * 128 + attempt
 
 

@@ -101,10 +101,13 @@ class Scene:
             if kind != "nothing" and rng.random() < 0.3:
                 passes_by(stage, begun + float(rng.uniform(0, max(0.5, stage.now_s - begun - 4))))
             stage.now_s += float(rng.uniform(2.0, 4.5))
+        # What was written down for after the end is never in a picture, so it is no truth of this scene either.
         self.events = tuple(
-            EventTruth(e.label, e.start_s, e.evident_s, min(e.end_s, self.duration_s), e.actors) for e in events
+            EventTruth(e.label, e.start_s, e.evident_s, min(e.end_s, self.duration_s), e.actors)
+            for e in events
+            if e.start_s < self.duration_s
         )
-        self.lookalikes = tuple(alike)
+        self.lookalikes = tuple(truth for truth in alike if truth.start_s < self.duration_s)
 
     def _choose(self, rng: np.random.Generator, last: str, rested: bool) -> str:
         """After something ordinary an event, never the same twice running; after an event either."""

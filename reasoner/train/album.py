@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.train.about import About
 from reasoner.train.config import Render
 from reasoner.train.errors import BadClips
 from reasoner.train.row import Row
@@ -32,8 +33,14 @@ class Album:
         """Rows left out: true, but no actor is visible enough to point at."""
 
     @classmethod
-    def open(cls, folder: Path) -> Album:
-        """Raises BadClips naming the file, and the line of a row that cannot be read."""
+    def open(cls, folder: Path, wanted: Render | None = None) -> Album:
+        """Raises BadClips naming the file, and the line of a row that cannot be read.
+
+        wanted: what the clips must have been rendered with; a folder that does not say it is taken as it is.
+        """
+        about = About.read(folder)
+        if about is not None and wanted is not None:
+            about.check(folder, wanted)
         try:
             pictures: Any = np.load(folder / "pictures.npy", mmap_mode="r")
             lines = (folder / "clips.jsonl").read_bytes().splitlines()
@@ -59,7 +66,8 @@ class Album:
 
     @classmethod
     def render(cls, folder: Path, what: Render) -> None:
-        """Renders the clips of a folder that does not exist; a rendering that was cut short leaves no such folder."""
+        """Renders the clips of a folder that does not exist. One cut short lies in FOLDER.partial, and the same
+        settings go on with it."""
         from reasoner.train.clips import write
 
         partial = folder.with_name(f"{folder.name}.partial")
@@ -87,13 +95,21 @@ class Album:
         return tuple(sorted({row.category for row in self.rows}))
 
     def validation(self, count: int) -> list[int]:
-        """At most `count` rows of the validation split, evenly spread."""
-        places = np.linspace(0, len(self.val) - 1, min(count, len(self.val))).round().astype(np.int64)
-        return [int(index) for index in self.val[places]]
+        """At most `count` rows of the first half of the validation split, evenly spread: to choose weights by."""
+        return _spread(self.val[: (len(self.val) + 1) // 2], count)
+
+    def evaluation(self, count: int) -> list[int]:
+        """At most `count` rows of its other half: windows of one scene lie together, so hardly one serves both."""
+        return _spread(self.val[(len(self.val) + 1) // 2 :], count)
 
     def clip(self, index: int) -> NDArray[np.uint8]:
         """uint8 (groups, 2, H, W, 3) of one row's valid groups."""
         return np.asarray(self.pictures[index, : self.rows[index].groups])
+
+
+def _spread(indices: NDArray[np.int64], count: int) -> list[int]:
+    places = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
+    return [int(index) for index in indices[places]]
 
 
 def _can_be_told(row: Row) -> bool:

@@ -2,10 +2,10 @@
 
 Scenes are watched by a scorer and its gate, with one rule for each category that both models know, and each window
 that is flagged goes through the serving code: what is asked, and how often in vain, is as live. Every yes with evidence
-is weighed again with the cited boxes filled with the camera's background, and with the frames in another order; half of
-these count as unsupported in the fit: a calibrator must know what a claim without anything behind it looks like. Half
-of the scenes give the coefficients and the probability from which a yes counts; the calibration error is that of the
-other half, as it is.
+is weighed again with the cited boxes filled with the camera's background, with the frames in another order, and with
+the frames of five seconds earlier; half of these count as unsupported in the fit: a calibrator must know what a claim
+without anything behind it looks like. Half of the scenes give the coefficients and the probability from which a yes
+counts; the calibration error is that of the other half, as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from reasoner.confidence import Calibrator, expected_calibration_error, fit, rescaled
+from reasoner.train.errors import TrainFailed
 from reasoner.train.weigher import SPOILT, Weighed, Weigher, weighed_scenes
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,13 @@ def calibrate(
     """Fits the calibrator of a model folder and writes it into its `witness.json`; returns the figures.
 
     scorer: `bundled` or a folder; whose windows it is fitted on. workers: processes; they change nothing in the result.
+    Raises TrainFailed where no window is flagged, or too few of both answers for a fit.
     """
     halves: tuple[list[Weighed], list[Weighed]] = ([], [])
     count = 0
     for seed, scene in weighed_scenes(Weigher(str(folder), scorer, threads), first_seed, workers):
-        halves[seed % 2].extend(scene[: windows - count])
+        # Not by the seed's last bit: that decides how a scene is composed (detector/film.py).
+        halves[seed // 2 % 2].extend(scene[: windows - count])
         count += len(scene)
         log.info("calibrating: %d of %d windows", min(count, windows), windows)
         if count >= windows:
@@ -61,8 +64,11 @@ def calibrate(
     for turn, kind in enumerate(SPOILT):
         rows += [(w.spoilt[kind], False) for w in [w for w in learnt if w.spoilt][turn::SPOILT_EACH]]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
-    fitted = rescaled(fitted, [w.parts for w in learnt], [w.true for w in learnt])
+    try:
+        fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
+        fitted = rescaled(fitted, [w.parts for w in learnt], [w.true for w in learnt])
+    except ValueError as error:
+        raise TrainFailed(f"{folder} cannot be calibrated on {len(learnt)} windows: {error}") from None
     calibrator = msgspec.structs.replace(
         fitted,
         id=f"logistic-{len(held)}-{first_seed}",

@@ -6,6 +6,7 @@ from typing import Any
 
 from reasoner.train.album import Album
 from reasoner.train.config import SftConfig
+from reasoner.train.provenance import Taken, Training
 from reasoner.train.vocabulary import SEEN
 
 
@@ -13,29 +14,29 @@ def card(
     parameters: int,
     album: Album,
     config: SftConfig,
-    steps: dict[str, int],
+    training: Training,
     figures: dict[str, Any],
     fitted: dict[str, Any] | None,
 ) -> str:
-    """Markdown. `steps`: steps that each stage took; `figures`: of `evaluate.summary`; `fitted`: of `calibrate`."""
+    """Markdown. `training`: what was done; `figures`: of `evaluate.summary`; `fitted`: of `calibrate`."""
     return "\n".join(
         [
-            *_what(parameters, album),
-            *_how(album, config, steps),
+            *_what(parameters, album, training),
+            *_how(album, config, training),
             *_figures(figures, fitted),
             *_limits(),
         ]
     )
 
 
-def _what(parameters: int, album: Album) -> list[str]:
+def _what(parameters: int, album: Album, training: Training) -> list[str]:
     width, height = album.size
     return [
         "# witness-reasoner-tiny",
         "",
         f"A `Qwen3VLForConditionalGeneration` of {parameters / 1e6:.1f} million parameters (bfloat16), trained from "
-        "nothing by `witness train sft` on this repository's own labelled synthetic scenes. It makes the demo, the "
-        "tests and the two-command start real. It is not for production footage.",
+        f"{_start(training)} by `witness train sft` on this repository's own labelled synthetic scenes. It makes the "
+        "demo, the tests and the two-command start real. It is not for production footage.",
         "",
         f"* Answers questions about: {', '.join(f'`{category}`' for category in album.categories)}, in English, to "
         "English and Chinese questions.",
@@ -50,30 +51,47 @@ def _what(parameters: int, album: Album) -> list[str]:
     ]
 
 
-def _how(album: Album, config: SftConfig, steps: dict[str, int]) -> list[str]:
+def _start(training: Training) -> str:
+    if not training.start_from_sha256:
+        return "nothing"
+    return f"the weights of `{training.start_from}` (sha256 `{training.start_from_sha256}`)"
+
+
+def _how(album: Album, config: SftConfig, training: Training) -> list[str]:
+    timed = [name for name in ("warmup", "sft") if getattr(config, name).steps is None]
+    emphasis = ", ".join(f"`{name}` {times:g}" for name, times in training.emphasis.items())
     return [
         "## How it was made",
         "",
-        "```",
-        "witness train sft deploy/examples/train-sft.toml --out runs/sft",
-        "```",
+        f"By `witness train sft`, from {_start(training)}. {training.rows} rows of synthetic scenes (`clips.jsonl` of "
+        f"sha256 `{training.clips_sha256}`), {len(album.val)} rows of other scenes held out. Seed {training.seed}, "
+        f"{config.threads} CPU thread(s). Stage `warmup`: dense loss on the vision tower, "
+        f"{_took(training.warmup, 'pictures')}. Stage `sft`: text loss ({config.text_share:g} all tokens, "
+        f"{1 - config.text_share:g} coordinates and times) with the dense losses as a guide, "
+        f"{_took(training.sft, 'windows')}."
+        + (f" Drawn oftener than the rest, by these factors: {emphasis}." if emphasis else ""),
         "",
-        f"{len(album.train)} rows of synthetic scenes (seeds from {config.render.first_seed}), {len(album.val)} rows "
-        f"of other scenes held out. Seed {config.seed}, {config.threads} CPU thread(s). Stage `warmup`: dense loss on "
-        f"the vision tower, {config.warmup.minutes:g} minutes, {steps.get('warmup', 0)} steps of {config.warmup.batch} "
-        f"pictures. Stage `sft`: text loss ({config.text_share:g} all tokens, {1 - config.text_share:g} coordinates "
-        f"and times) with the dense losses as a guide, {config.sft.minutes:g} minutes, {steps.get('sft', 0)} steps of "
-        f"{config.sft.batch} windows. A budget of minutes gives other weights on another machine; set `steps` to "
-        "repeat a run exactly.",
+        f"Stage {' and '.join(f'`{name}`' for name in timed)} ended by its minutes: another machine takes other steps "
+        "and gives other weights. Set `steps` to repeat a run exactly."
+        if timed
+        else "Both stages ended after the steps that were set: the same settings, clips and threads repeat them.",
         "",
     ]
+
+
+def _took(taken: Taken, of: str) -> str:
+    return (
+        f"{taken.steps} steps of {taken.batch} {of} in {taken.minutes:.3g} minutes, learning rate "
+        f"{taken.learning_rate:g}, the weights of step {taken.kept_step} kept"
+    )
 
 
 def _figures(figures: dict[str, Any], fitted: dict[str, Any] | None) -> list[str]:
     lines = [
         "## What it does",
         "",
-        f"{figures['rows']} held-out rows, greedy generation through the stock transformers class:",
+        f"{figures['rows']} rows of the half of the held-out ones by which no weights were chosen, greedy generation "
+        "through the stock transformers class:",
         "",
         "| | accuracy | precision | recall |",
         "|---|---|---|---|",

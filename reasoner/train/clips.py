@@ -1,15 +1,17 @@
 """Labelled windows for training: scenes seen exactly as the live line sees them.
 
-Writes `pictures.npy`, uint8 (N, 7, 2, 96, 160, 3): per window up to seven groups of RGB and motion pictures, and
-`clips.jsonl` with one row of truth per window. Frames lie 0.5 s apart on a camera's own frame grid, compressed; the
-background is a median of earlier key frames, the view is chosen by the serving code.
+Writes `pictures.npy`, uint8 (N, 7, 2, 96, 160, 3): per window up to seven groups of RGB and motion pictures,
+`clips.jsonl` with one row of truth per window, and `about.json`. Frames lie 0.5 s apart on a camera's own frame grid,
+compressed; the background is a median of earlier key frames, the view is chosen by the serving code.
 """
 
 from __future__ import annotations
 
 import functools
-import json
+import logging
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,18 @@ from ingest.simulator.episode import EventTruth
 from ingest.simulator.world import Scene
 from reasoner.boxes import Box, to_view
 from reasoner.pictures import MOTION_SIZE, motion_pictures
+from reasoner.train.about import About
 from reasoner.train.config import Render
+from reasoner.train.draft import Draft
+from reasoner.train.errors import TrainFailed
 from reasoner.train.questions import questions
 from reasoner.train.shots import FLAGGED_SCENE_S, Shot, flagged, scene_of, staged
 from reasoner.view import view_of
 
 GROUPS, SIZE = 7, MOTION_SIZE
+BLOCK = 64
+"""Scenes that are rendered between two records of how far it is; so many in a row without a window end it."""
+LOG = logging.getLogger(__name__)
 FRAME_RATES = (8.0, 10.0, 12.5, 15.0, 25.0)
 
 
@@ -125,13 +133,15 @@ def _compressed(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def windows(seed: int, flagged_share: float = 0.0) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
-    """Every labelled window of one seed's scene; of so many seeds those that the bundled scorer and the gate flag."""
+def windows(
+    seed: int, flagged_share: float = 0.0, scorer: str = "bundled"
+) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """Every labelled window of one seed's scene; of so many seeds those that the scorer and the gate flag."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, 78])
     if np.random.default_rng([seed, 76]).random() < flagged_share:
         scene = make_scene(seed, FLAGGED_SCENE_S)
-        chosen = flagged(scene, seed)
+        chosen = flagged(scene, seed, scorer)
     else:
         scene = scene_of(seed)
         chosen = staged(scene, rng)
@@ -140,24 +150,34 @@ def windows(seed: int, flagged_share: float = 0.0) -> list[tuple[NDArray[np.uint
 
 
 def write(folder: Path, what: Render) -> None:
-    """Render until `rows` training and `validation` windows are there; no seed serves both."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Render until `rows` training and `validation` windows are there, or go on with it; no seed serves both.
+
+    Raises TrainFailed where scene after scene has no window, and where a process ends before its work.
+    """
     total = what.rows + what.validation
-    shape = (total, GROUPS, 2, SIZE[1], SIZE[0], 3)
-    pictures = np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=shape)
-    at = 0
-    with (folder / "clips.jsonl").open("w", encoding="utf-8") as out, ProcessPoolExecutor(what.workers) as pool:
-        seed = what.first_seed
-        while at < total:
-            of_one = functools.partial(windows, flagged_share=what.flagged_share)
-            for found in pool.map(of_one, range(seed, seed + 64), chunksize=8):
-                # A scene's windows stay on one side of the split.
-                split = "val" if at < what.validation else "train"
-                for picture, row in found:
-                    if at < total:
-                        pictures[at, : len(picture)] = picture
-                        out.write(json.dumps({**row, "split": split}, ensure_ascii=False) + "\n")
-                        at += 1
-            seed += 64
-            out.flush()
-    pictures.flush()
+    of_one = functools.partial(windows, flagged_share=what.flagged_share, scorer=what.scorer)
+    # A fresh process each: one that was forked from a process in which torch has threads may wait for them for ever.
+    pool = ProcessPoolExecutor(what.workers, mp_context=get_context("spawn"))
+    idle = 0
+    with Draft(folder, About.of(what), (total, GROUPS, 2, SIZE[1], SIZE[0], 3)) as draft, pool:
+        while draft.rows < total:
+            seeds = range(draft.seed, draft.seed + BLOCK)
+            try:
+                for found in pool.map(of_one, seeds, chunksize=8):
+                    # A scene's windows stay on one side of the split.
+                    split = "val" if draft.rows < what.validation else "train"
+                    for picture, row in found[: total - draft.rows]:
+                        draft.add(picture, {**row, "split": split})
+                    idle = 0 if found else idle + 1
+            except BrokenProcessPool:
+                raise TrainFailed(
+                    "a process that renders clips ended before its work; is there enough memory? What is done is kept"
+                ) from None
+            if idle >= BLOCK:
+                raise TrainFailed(
+                    f"no window in the {idle} scenes before seed {seeds.stop}: scorer {what.scorer!r} flags nothing; "
+                    "name another, or a smaller flagged_share"
+                )
+            draft.keep(seeds.stop)
+            LOG.info("rendered %d of %d clips, scenes before %d", draft.rows, total, seeds.stop)
+        draft.finish()

@@ -44,7 +44,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batch: Count
     minutes: Positive = 10.0
     steps: Count | None = None
-    """Fixes the number of steps; the learning rate then follows the steps and a run is reproducible to the bit."""
+    """Fixes the number of steps; the learning rate then follows the steps, and the same settings, clips and threads
+    give the same weights on the same machine, to the bit."""
     final_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Where the cosine ends, as a share of the learning rate."""
     rise_share: Annotated[float, Meta(ge=0, lt=1)] = 0.03
@@ -60,8 +61,10 @@ class Render(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     validation: Count = 600
     first_seed: Annotated[int, Meta(ge=0)] = 100_000
     flagged_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """Share of scenes of which those windows are taken that the bundled scorer and the gate flag. Of the others they
-    are staged around the events."""
+    """Share of scenes of which those windows are taken that the scorer and the gate flag. Of the others they are staged
+    around the events."""
+    scorer: str = "bundled"
+    """`bundled`, or a folder of `witness train scorer`."""
     workers: Count = 2
     """Processes."""
 
@@ -93,7 +96,7 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Arithmetic of the matrix products; weights and optimizer are float32 either way."""
     model: ModelSize = ModelSize()
     start_from: str = ""
-    """A model folder of the same sizes whose weights are taken over; empty: from nothing."""
+    """`bundled`, or a model folder of the same sizes, whose weights are taken over; empty: from nothing."""
     warmup: Stage = Stage(learning_rate=1.2e-3, batch=24, minutes=12.0, final_share=0.08)
     sft: Stage = Stage(learning_rate=8e-4, batch=8, minutes=50.0, final_share=0.02, vision_rate=0.6)
     emphasis: dict[str, Positive] = {}
@@ -103,7 +106,11 @@ class SftConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Weight of the first word of the thinking, which decides between yes and no, against that of a plain token."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.03
     clip_norm: Positive = 1.0
+    validate_steps: Count = 200
+    """Steps between two validations, by which the weights to export are chosen; the end of a stage is one too."""
     checkpoint_minutes: Positive = 2.0
+    """Longest time between two savings of where a stage stands; no weight depends on it."""
     validation_rows: Annotated[int, Meta(ge=0)] = 192
+    """Rows of each validation, of the first half of the validation split."""
     evaluation_rows: Annotated[int, Meta(ge=0)] = 400
-    """Rows of the validation split answered by real generation after training."""
+    """Rows answered by real generation after training, of the other half."""

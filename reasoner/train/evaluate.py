@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -20,7 +21,11 @@ from reasoner.train.album import Album
 from reasoner.train.questions import language
 from reasoner.train.row import Row
 
+log = logging.getLogger(__name__)
+
 MAX_NEW_TOKENS = 160
+LOG_EVERY = 50
+"""Rows between two lines of progress."""
 RIGHT_FROM = 0.5
 _SPAN = re.compile(r"from ([0-9.]+)s to ([0-9.]+)s")
 POINTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -59,7 +64,9 @@ def answer(folder: Path, album: Album, indices: Sequence[int]) -> list[Outcome]:
     first = processor.tokenizer.convert_tokens_to_ids(["<think>"])[0]
     yes, no = (processor.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("The", "Nothing"))
     outcomes = []
-    for index in indices:
+    for done, index in enumerate(indices):
+        if done and done % LOG_EVERY == 0:
+            log.info("evaluating: %d of %d rows", done, len(indices))
         row = album.rows[index]
         prompt = messages(row.question, row.times, language(row.question), style="brief")
         started = time.perf_counter()

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from reasoner.processor import Processor
 from reasoner.train.album import Album
-from reasoner.train.config import SftConfig
+from reasoner.train.provenance import Training
 from reasoner.train.questions import KEYWORDS, questions
 from reasoner.train.tokens import CHAT_TEMPLATE
 
@@ -19,7 +20,7 @@ YES_FROM = 0.5
 """Of a tenth or so of the windows the model is less sure; on held-out ones a higher bar lost more true than false."""
 
 
-def export(model: Any, processor: Processor, album: Album, config: SftConfig, folder: Path) -> None:
+def export(model: Any, processor: Processor, album: Album, training: Training, folder: Path) -> None:
     """Weights in bfloat16, tokenizer, chat template, picture settings and notes; the auxiliary heads stay behind."""
     from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
@@ -43,7 +44,7 @@ def export(model: Any, processor: Processor, album: Album, config: SftConfig, fo
     tokenizer.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     _write(folder / "preprocessor_config.json", _picture_settings(album))
-    _write(folder / "witness.json", notes(album, config))
+    _write(folder / "witness.json", notes(album, training))
 
 
 def _picture_settings(album: Album) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _picture_settings(album: Album) -> dict[str, Any]:
     }
 
 
-def notes(album: Album, config: SftConfig) -> dict[str, Any]:
+def notes(album: Album, training: Training) -> dict[str, Any]:
     """`witness.json`: how the model is fed, what it knows, and how it was trained. A calibrator is added later."""
     height, width = album.pictures.shape[3:5]
     categories = album.categories
@@ -79,12 +80,7 @@ def notes(album: Album, config: SftConfig) -> dict[str, Any]:
         "keywords": {category: list(KEYWORDS[category]) for category in categories if category in KEYWORDS},
         "max_groups": album.pictures.shape[1],
         "group_step_s": 1.0,
-        "training": {
-            "seed": config.seed,
-            "rows": len(album.train),
-            "minutes": [config.warmup.minutes, config.sft.minutes],
-            "steps": [config.warmup.steps, config.sft.steps],
-        },
+        "training": msgspec.to_builtins(training),
     }
 
 

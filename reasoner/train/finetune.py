@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("witness.train")
 MAY_CHANGE = ("workers", "threads", "log_steps", "save_steps", "keep_checkpoints", "checkpointing", "attention")
 """Settings that a resumed run may have changed: they say how, not what."""
+MOST_LEFT_OUT = 0.5
+"""Share of rows that `skip_bad_rows` may leave out: beyond it the folder or the file is wrong, not the rows."""
+LOOKED_AT_EACH = 1000
 
 
 def finetune(config: FinetuneConfig, out: Path, resume: bool) -> None:
@@ -50,15 +53,22 @@ def finetune(config: FinetuneConfig, out: Path, resume: bool) -> None:
 
 
 def load_rows(config: FinetuneConfig, path: Path) -> list[StgrRow]:
-    """Sound rows whose files exist; each mistake is logged. BadRows: there are some, and they are not to be skipped."""
-    from reasoner.train.shown import locate
+    """Sound rows that can be shown; each mistake is logged. BadRows: there are some, and they are not to be skipped, or
+    so many that the fault is hardly theirs.
+
+    Each file is opened once, its length and first picture are looked at: no row may end a training days later.
+    """
+    from reasoner.train.shown import check
 
     reading = examine(path)
     mistakes = [str(mistake) for mistake in reading.mistakes]
     rows = []
-    for row in reading.rows:
+    lengths_s: dict[Path, float | str] = {}
+    for number, row in enumerate(reading.rows, start=1):
+        if number % LOOKED_AT_EACH == 0:
+            LOG.info("%s: looked at the files of %d of %d rows", path, number, len(reading.rows))
         try:
-            locate(row, Path(config.videos))
+            check(row, Path(config.videos), lengths_s)
         except BadRows as error:
             mistakes.append(str(error))
         else:
@@ -73,6 +83,11 @@ def load_rows(config: FinetuneConfig, path: Path) -> list[StgrRow]:
         )
     if not rows:
         raise BadRows(f"{path}: none of its {bad} rows can be used")
+    if bad > MOST_LEFT_OUT * (bad + len(rows)):
+        raise BadRows(
+            f"{path}: {bad} of {bad + len(rows)} rows have mistakes, and at most {MOST_LEFT_OUT:.0%} may be left out; "
+            f"is {config.videos} the right folder? The first: {mistakes[0]}"
+        )
     LOG.info("%s: %d rows, %d left out", path, len(rows), bad)
     return rows
 

@@ -37,7 +37,8 @@ class FinetuneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     validation: str = ""
     """File of rows that are only measured, once an epoch; empty: none."""
     skip_bad_rows: bool = False
-    """Leave rows with mistakes out and say how many, instead of stopping at the first look."""
+    """Leave rows with mistakes out, up to half of them, name each in the log and say how many, instead of stopping at
+    the first look. A video that cannot be decoded is a mistake too."""
     seed: int = 1
     epochs: Positive = 10.0
     steps: Count | None = None

@@ -7,30 +7,24 @@ several GPUs it is started by `accelerate launch`, as `witness train sft` is.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from reasoner.errors import ModelFailed
 from reasoner.folder import ModelFolder, open_folder
 from reasoner.processor import Processor
-from reasoner.train.errors import BadCheckpoint, PartMissing, TrainError, TrainFailed
+from reasoner.train.errors import PartMissing, TrainError, TrainFailed
 from reasoner.train.exercise import Exercises
 from reasoner.train.gspo_config import GspoConfig
+from reasoner.train.gspo_run import begin, last_checkpoint
 
 NEEDED = ("accelerate", "datasets", "trl")
 POLL_S = 2.0
-FREE = ("calibrate", "evaluation_rows", "render", "threads")
-"""What may differ between a run and its resumption."""
 
 
 def train(config: GspoConfig, out: Path, resume: bool) -> None:
@@ -49,6 +43,7 @@ def train(config: GspoConfig, out: Path, resume: bool) -> None:
             f"{torch.cuda.device_count()} GPUs are visible; start with `accelerate launch --config_file "
             "deploy/examples/accelerate-fsdp.yaml -m deploy train gspo ...`, or set CUDA_VISIBLE_DEVICES=0"
         )
+    last_checkpoint(out, resume)  # refused before anything is loaded or rendered
     torch.set_num_threads(config.threads)
     folder = open_folder(locate(config.model))
     if config.calibrate.windows and folder.notes is None:
@@ -91,38 +86,7 @@ def exercises_of(config: GspoConfig, folder: ModelFolder, processor: Processor) 
         Album.render(clips, config.render)
     while not clips.exists():
         time.sleep(POLL_S)
-    return ClipExercises(Album.open(clips), folder, config.seed)
-
-
-def begin(config: GspoConfig, folder: ModelFolder, exercises: Exercises, out: Path, resume: bool) -> str | None:
-    """The checkpoint to go on from, if any; else `out` is made ready for a new run.
-
-    Raises BadCheckpoint: another configuration's, or one that would be written over.
-    """
-    from transformers import trainer_utils
-
-    record = {
-        "config": {name: value for name, value in msgspec.to_builtins(config).items() if name not in FREE},
-        "model_sha256": folder.weights_sha256(),
-        "rows": exercises.identity(),
-    }
-    identity = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    file, checkpoints = out / "identity", out / "checkpoints"
-    found: Any = trainer_utils
-    last = found.get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if resume and last is not None:
-        if not file.exists() or file.read_text() != identity:
-            raise BadCheckpoint(
-                f"{last} belongs to another configuration, model or clips; use its own, or another --out"
-            )
-        return str(last)
-    if last is not None:
-        raise BadCheckpoint(f"{out} holds checkpoints of an earlier run; go on with --resume, or name another --out")
-    if int(os.environ.get("RANK", "0")) == 0:
-        (out / "best.json").unlink(missing_ok=True)
-        shutil.rmtree(out / "best", ignore_errors=True)
-        file.write_text(identity)
-    return None
+    return ClipExercises(Album.open(clips, config.render), folder, config.seed)
 
 
 def new_trainer(

@@ -86,7 +86,7 @@ class GspoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_new_tokens: Count = 160
 
     validate_blocks: Count = 5
-    """Blocks between two validations; the best weights that lower neither precision nor recall are kept."""
+    """Blocks between two validations; kept are the best weights that gain, see `judge.Judged.gains`."""
     checkpoint_blocks: Count = 5
     validation_rows: Count = 96
     """Rows answered greedily at each validation, of the first half of the validation split."""

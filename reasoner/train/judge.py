@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -32,10 +33,25 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     onset_within_1s: float | None
 
     def holds(self, other: Judged) -> bool:
-        """Whether neither precision nor recall is below the other's; accuracy where no question is a yes-or-no one."""
-        if other.precision is None and other.recall is None:
-            return (self.accuracy or 0.0) >= (other.accuracy or 0.0)
-        return (self.precision or 0.0) >= (other.precision or 0.0) and (self.recall or 0.0) >= (other.recall or 0.0)
+        """Whether neither accuracy nor, of yes-or-no questions, precision or recall is below the other's."""
+        pairs = (
+            (self.accuracy, other.accuracy),
+            (self.precision, other.precision),
+            (self.recall, other.recall),
+        )
+        return all((own or 0.0) >= (others or 0.0) for own, others in pairs)
+
+    def gains(self, other: Judged) -> bool:
+        """Whether it points better and answers no worse: evidence reward or mean IoU above the other's, neither below,
+        and `holds`. The total reward has no say: it can rise by form alone."""
+        own, others = self.pointing, other.pointing
+        return self.holds(other) and own != others and all(a >= b for a, b in zip(own, others, strict=True))
+
+    @property
+    def pointing(self) -> tuple[float, float]:
+        """Evidence reward and mean IoU, by which weights that gain are ranked; least where no row counts."""
+        reward = -math.inf if self.evidence_reward is None else self.evidence_reward
+        return reward, self.box_iou or 0.0
 
 
 def judge(answers: Iterable[tuple[Claimed, Truth]], table: RewardTable) -> Judged:

@@ -21,6 +21,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from reasoner.backends.local import reading
 from reasoner.boxes import Coordinates
 from reasoner.grade import Claimed, RewardTable, Truth
+from reasoner.train.errors import BadRows
 from reasoner.train.exercise import Exercise, Exercises
 from reasoner.train.feed import Feed
 from reasoner.train.journal import Journal
@@ -44,6 +45,12 @@ class Best(msgspec.Struct, frozen=True, kw_only=True):
     before: Judged
     step: int
     kept: Judged
+
+    def then(self, step: int, judged: Judged) -> Best:
+        """With the weights of `step` where they gain on those of the beginning and point better than those kept."""
+        if not judged.gains(self.before) or judged.pointing <= self.kept.pointing:
+            return self
+        return Best(before=self.before, step=step, kept=judged)
 
 
 class GspoTrainer(GRPOTrainer):
@@ -181,15 +188,18 @@ class GspoTrainer(GRPOTrainer):
         return feed.batch_decode(ids[:, inputs["input_ids"].shape[1] :].tolist())
 
     def consider(self, judged: Judged) -> None:
-        """Write the figures down, and keep the weights if they are the best so far and lower nothing."""
-        best, step = self.best(), self.state.global_step
-        if best is None:
-            best = Best(before=judged, step=0, kept=judged)
-        better = step > 0 and judged.reward > best.kept.reward and judged.holds(best.before)
+        """Write the figures down, and keep the weights if they gain on the first and point better than those kept.
+
+        Raises BadRows where no row has times or places: then nothing could ever gain.
+        """
+        if judged.evidence_reward is None:
+            raise BadRows("no validation row has known times or places to choose weights by; add rows that have")
+        step = self.state.global_step
+        earlier = self.best() or Best(before=judged, step=0, kept=judged)
+        best = earlier.then(step, judged)
         self.accelerator.wait_for_everyone()
-        if better:
+        if best is not earlier:
             self._keep()
-            best = Best(before=best.before, step=step, kept=judged)
         if self.is_world_process_zero():
             draft = self.best_file.with_suffix(".partial")
             draft.write_bytes(msgspec.json.format(msgspec.json.encode(best), indent=2))

@@ -25,7 +25,11 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 def release(
     trainer: GspoTrainer, folder: ModelFolder, config: GspoConfig, evaluation: Sequence[int], out: Path
 ) -> None:
-    """Writes `model/` and `evaluation.json`. One process does; nothing here waits for another."""
+    """Writes `model/` and `evaluation.json`. One process does; nothing here waits for another.
+
+    Raises TrainFailed: no weights, or a confidence that cannot be fitted; the model, its card and its figures are
+    complete by then, and resuming with other `[calibrate]` settings fits it.
+    """
     best = trainer.best()
     if best is None:
         raise TrainFailed(f"{out} holds no validation, though training ended; start again without --resume")
@@ -45,6 +49,7 @@ def release(
         "model": folder.name,
         "kept_step": best.step,
         "steps": config.steps,
+        "confirmed": confirmed(best, before, after),
         "evaluation": {"sft": before, "gspo": after},
         "validation": {"sft": best.before, "gspo": best.kept},
     }
@@ -53,16 +58,27 @@ def release(
         stage="evaluation",
         **{f"{name}_{key}": value for name, one in (("sft", before), ("gspo", after)) for key, value in _flat(one)},
     )
-    note(folder, config, best, target)
+    note(folder, config, best, target, confirmed(best, before, after))
+    (target / "README.md").write_text(card(folder, config, best, before, after), encoding="utf-8")
     if config.calibrate.windows and folder.notes is not None:
         from reasoner.train.calibrate import calibrate
 
         what = config.calibrate
-        fitted = calibrate(
-            target, what.windows, first_seed=what.first_seed, threads=config.threads, workers=what.workers
-        )
+        try:
+            fitted = calibrate(
+                target, what.windows, first_seed=what.first_seed, threads=config.threads, workers=what.workers
+            )
+        except (TrainFailed, ValueError) as error:
+            raise TrainFailed(
+                f"the model is written but has no calibrator: {error}; raise windows in [calibrate] and go on with "
+                "--resume"
+            ) from error
         trainer.journal.write(stage="calibration", **fitted)
-    (target / "README.md").write_text(card(folder, config, best, before, after), encoding="utf-8")
+
+
+def confirmed(best: Best, before: Judged, after: Judged) -> bool:
+    """Whether rows that had no part in choosing the weights show the gain too."""
+    return best.step > 0 and after.gains(before)
 
 
 def export(folder: ModelFolder, kept: Path | None, target: Path, *, lora: bool) -> None:
@@ -97,14 +113,14 @@ def export(folder: ModelFolder, kept: Path | None, target: Path, *, lora: bool) 
     open_folder(target)
 
 
-def note(folder: ModelFolder, config: GspoConfig, best: Best, target: Path) -> None:
-    """What was done, in `witness.json`; the calibrator goes, it was fitted on other weights."""
+def note(folder: ModelFolder, config: GspoConfig, best: Best, target: Path, shown: bool) -> None:
+    """What was done and whether other rows confirm it, in `witness.json`; the calibrator goes, it knew others."""
     if folder.notes is None:
         return
     file = target / "witness.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     record.pop("calibrator", None)
-    told = {"seed": config.seed, "steps": best.step, "reward": msgspec.to_builtins(config.reward)}
+    told = {"seed": config.seed, "steps": best.step, "confirmed": shown, "reward": msgspec.to_builtins(config.reward)}
     record["training"] = {**record.get("training", {}), "gspo": told}
     file.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
@@ -122,15 +138,23 @@ def card(folder: ModelFolder, config: GspoConfig, best: Best, before: Judged, af
     weights = ", ".join(f"{name} {weight:g}" for name, weight in config.reward.weights().items())
     told = (
         f"`witness train gspo`: {best.step} of {config.steps} steps kept, {config.generations} answers to a question, "
-        f"learning rate {config.learning_rate:g}, seed {config.seed}; reward: {weights}."
+        f"learning rate {config.learning_rate:g}, seed {config.seed}; reward: {weights}. "
+        f"{_verdict(best, before, after)}"
         if best.step
-        else f"`witness train gspo`: none of {config.steps} steps was better without lowering precision or recall; "
-        "these are the weights that it began with."
+        else f"`witness train gspo`: at no validation in {config.steps} steps did evidence reward or mean IoU rise "
+        "with neither of them, accuracy, precision nor recall lower; these are the weights that it began with."
     )
     return (
         f"{text}\n\n## Reinforcement\n\n{told}\n\n{before.rows} rows of scenes that neither training nor the choice of "
         f"weights saw, greedy answers through the serving code:\n\n| | before | after |\n|---|---|---|\n{rows}"
     )
+
+
+def _verdict(best: Best, before: Judged, after: Judged) -> str:
+    chosen = "On the rows by which they were chosen, these weights point better and answer no worse"
+    if confirmed(best, before, after):
+        return f"{chosen}; the rows below confirm it."
+    return f"{chosen}; the rows below do not confirm it, and no gain is claimed."
 
 
 def _flat(judged: Judged) -> list[tuple[str, Any]]:

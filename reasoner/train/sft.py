@@ -1,4 +1,4 @@
-"""`witness train sft`: the tiny reasoner from nothing to an exported folder, in two stages.
+"""`witness train sft`: the tiny reasoner, from nothing or from earlier weights, to an exported folder in two stages.
 
 Everything lies under `out`: the tokenizer, one checkpoint and the best weights per stage, `metrics.jsonl`, and at the
 end `model/` in the released layout with `evaluation.json`.
@@ -6,7 +6,6 @@ end `model/` in the released layout with `evaluation.json`.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from reasoner.train.export import export
 from reasoner.train.inherit import inherit
 from reasoner.train.learner import Learner
 from reasoner.train.model import new_model, numbers_of, parameters, whiten
+from reasoner.train.provenance import identity, training
 from reasoner.train.stage import Course, Trainer, mean_of
 from reasoner.train.tokens import COORDINATES, new_tokenizer
 from reasoner.train.vision import patches_of
@@ -39,31 +39,57 @@ from reasoner.train.warmup import warmup
 
 WHITENING_PICTURES = 600
 VALIDATION_BATCH = 24
+STAGES = ("warmup", "sft")
 
 
 def train(config: SftConfig, out: Path, resume: bool) -> None:
     """Render where needed, train, export and evaluate.
 
-    Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint.
+    Raises BadClips for unusable clips, BadCheckpoint for another run's checkpoint, TrainFailed for a loss that is no
+    number.
     """
     torch.set_num_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
+    begin(out, resume)
     clips = Path(config.clips)
     if not clips.exists():
         Album.render(clips, config.render)
-    album = Album.open(clips)
+    album = Album.open(clips, config.render)
+    known = identity(config)
+    for name in STAGES:
+        # Before anything is made ready: whether all that is to be resumed belongs to these settings.
+        checkpoint.load(out / f"{name}.pt", known)
     processor = new_processor(config, album.size)
     learner, batches = new_learner(config, album, processor)
-    trainer = Trainer(learner, config, out, identity(config, album))
+    trainer = Trainer(learner, config, out, known)
     courses = [warmup(learner, batches, config), sft(learner, batches, config)]
-    after = resume and trainer.checkpoint_of("sft").exists()
-    for course in courses[1:] if after else courses:
+    for course in courses[1:] if trainer.checkpoint_of("sft").exists() else courses:
         trainer.run(course, resume)
         best = checkpoint.load(trainer.best_of(course.name), trainer.identity)
         if best is None:
-            raise BadCheckpoint(f"{trainer.best_of(course.name)} is gone; start without --resume")
+            raise BadCheckpoint(f"{trainer.best_of(course.name)} is gone; start anew with another --out")
         learner.load_state_dict(best["learner"])
     publish(learner, processor, album, config, trainer)
+
+
+def begin(out: Path, resume: bool) -> None:
+    """Makes `out` ready for a new run, or finds in it what to resume.
+
+    Raises BadCheckpoint: checkpoints that a new run would take for its own, or none to go on from.
+    """
+    if resume:
+        if not any((out / f"{name}.pt").exists() for name in STAGES):
+            raise BadCheckpoint(
+                f"nothing to resume: {out} holds no {' or '.join(f'{n}.pt' for n in STAGES)}; start without --resume"
+            )
+        return
+    held = sorted(path.name for path in (*out.glob("*.pt"), *out.glob("checkpoints")))
+    if held:
+        raise BadCheckpoint(
+            f"{out} holds {held[0]} of an earlier run; go on with --resume, or start anew with another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    # Of a run that was cut short before its first checkpoint.
+    (out / "metrics.jsonl").unlink(missing_ok=True)
 
 
 def publish(learner: Learner, processor: Processor, album: Album, config: SftConfig, trainer: Trainer) -> None:
@@ -71,8 +97,9 @@ def publish(learner: Learner, processor: Processor, album: Album, config: SftCon
     from reasoner.train.calibrate import calibrate
 
     folder = trainer.out / "model"
-    export(learner.model, processor, album, config, folder)
-    figures = evaluate(folder, album, album.validation(config.evaluation_rows))
+    done = training(config, len(album.train), trainer.identity, {name: trainer.taken(name) for name in STAGES})
+    export(learner.model, processor, album, done, folder)
+    figures = evaluate(folder, album, album.evaluation(config.evaluation_rows))
     (trainer.out / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2))
     trainer.journal.write(stage="evaluation", **{k: v for k, v in figures.items() if not isinstance(v, dict)})
     fitted = None
@@ -82,8 +109,7 @@ def publish(learner: Learner, processor: Processor, album: Album, config: SftCon
             folder, what.windows, first_seed=what.first_seed, threads=config.threads, workers=what.workers
         )
         trainer.journal.write(stage="calibration", **fitted)
-    steps = {name: trainer.steps_of(name) for name in ("warmup", "sft")}
-    text = card(parameters(learner.model), album, config, steps, figures, fitted)
+    text = card(parameters(learner.model), album, config, done, figures, fitted)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -110,7 +136,7 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
     batches = Batches(album, processor, model, config.seed, config.emphasis)
     torch.manual_seed(config.seed)
     if config.start_from:
-        inherit(model, processor.tokenizer, Path(config.start_from))
+        inherit(model, processor.tokenizer, config.start_from)
     else:
         whiten(model, _some_patches(album, config.seed))
     learner = Learner(
@@ -124,12 +150,6 @@ def new_learner(config: SftConfig, album: Album, processor: Processor) -> tuple[
         config.decision_weight,
     )
     return learner, batches
-
-
-def identity(config: SftConfig, album: Album) -> str:
-    """What a checkpoint must agree with: sizes, seed, and the labels and kinds of the clips."""
-    parts = (config.model, config.seed, config.start_from, album.labels, album.kinds)
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def _some_patches(album: Album, seed: int) -> Tensor:

@@ -62,17 +62,43 @@ def show(row: StgrRow, root: Path, pick: Pick, seed: int) -> Shown:
     try:
         with Recording(file) as recording:
             last_s = recording.duration_s
-            if cited_s and cited_s[-1] > last_s + LATE_S:
-                raise BadRows(
-                    f"row {row.place}: cites {cited_s[-1]:g} s, but {file.name} ends at {last_s:.1f} s; "
-                    "correct the time, or remove the row"
-                )
+            _in_time(row, cited_s, file, last_s)
             wanted = moments(last_s, cited_s if pick.cited else [], pick, np.random.default_rng((seed, row.place)))
             frames = recording.at(wanted)
     except VideoUnreadable as error:
         raise BadRows(f"row {row.place}: {error}") from error
     pictures, view = _viewed(frames.pictures, frames.times_s, pick, boxes)
     return Shown(pictures, tuple(round(t, 3) for t in frames.times_s), last_s, view)
+
+
+def check(row: StgrRow, root: Path, lengths_s: dict[Path, float | str]) -> None:
+    """Whether `show` can show the row, by the file's length and first picture. BadRows as there.
+
+    lengths_s: what is known of files; those that are met here are added, with the reason where one cannot be read.
+    """
+    file = locate(row, root)
+    if row.video_path is None:
+        _picture(file, row)
+        return
+    if file not in lengths_s:
+        try:
+            with Recording(file) as recording:
+                recording.at([0.0])
+                lengths_s[file] = recording.duration_s
+        except VideoUnreadable as error:
+            lengths_s[file] = str(error)
+    length_s = lengths_s[file]
+    if isinstance(length_s, str):
+        raise BadRows(f"row {row.place}: {length_s}")
+    _in_time(row, _cited(row)[0], file, length_s)
+
+
+def _in_time(row: StgrRow, cited_s: Sequence[float], file: Path, last_s: float) -> None:
+    if cited_s and cited_s[-1] > last_s + LATE_S:
+        raise BadRows(
+            f"row {row.place}: cites {cited_s[-1]:g} s, but {file.name} ends at {last_s:.1f} s; "
+            "correct the time, or remove the row"
+        )
 
 
 def moments(duration_s: float, cited_s: Sequence[float], pick: Pick, random: np.random.Generator) -> list[float]:

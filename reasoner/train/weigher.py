@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,17 +19,19 @@ from detector.rule import Rule
 from detector.scorer import Scorer
 from detector.staged import stage_window
 from detector.window import Window
-from ingest.simulator.world import Scene
-from reasoner.ablation import blanked, confidence, hear, shuffled
+from reasoner.ablation import blanked, confidence, hear, held_against, shuffled
 from reasoner.config import ReasonerConfig
 from reasoner.reason import Reasoner
 from reasoner.train.clips import answer_of
+from reasoner.train.errors import TrainFailed
 from reasoner.train.questions import questions
 
-SPOILT = ("blank", "shuffle")
+SPOILT = ("blank", "shuffle", "shift")
+SHIFT_S = 5.0
 SCENE_S = 60.0
 SHORTEST_S = 4.0
 """A window that the beginning of a scene cuts to less is left out."""
+IDLE_SCENES = 40
 
 
 class Weighed(NamedTuple):
@@ -66,7 +69,10 @@ class Weigher:
         rules = [rule for category in sorted(known) if reasoner.supports(rule := rule_of(category)) is None]
         by_id = {rule.id: rule for rule in rules}
         rng = np.random.default_rng([seed, 79])
-        scene, eyes = film.make_scene(seed, SCENE_S), Scorer.load(settings, rules)
+        scene = film.make_scene(seed, SCENE_S)
+        if not rules:
+            return []
+        eyes = Scorer.load(settings, rules)
         try:
             spans, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
         finally:
@@ -79,13 +85,38 @@ class Weigher:
             truth = answer_of(scene.events, rule.category, start_s, end_s)
             if truth is None or end_s - start_s < SHORTEST_S:
                 continue
-            window = stage(scene, start_s, end_s - start_s, rule.id, rng)
-            out.append(weigh(reasoner, window, rule, truth is not False, seed))
+            camera = functools.partial(
+                stage_window,
+                scene,
+                length_s=end_s - start_s,
+                rule_id=rule.id,
+                fps=float(rng.choice([8, 10, 12.5, 25])),
+                quality=int(rng.integers(40, 90)),
+                score=span.score,
+            )
+            window = camera(start_s, peak_s=(span.peak_utc_ns - film.START_NS) / 1e9)
+            then = camera(start_s - SHIFT_S if start_s >= SHIFT_S else start_s + SHIFT_S)
+            out.append(weigh(reasoner, window, rule, truth is not False, then, seed))
         return out
 
 
 def weighed_scenes(weigher: Weigher, first_seed: int, workers: int) -> Iterator[tuple[int, list[Weighed]]]:
-    """(seed, windows) of the scenes from first_seed on, in their order, for as long as somebody asks."""
+    """(seed, windows) of the scenes from first_seed on, in their order, for as long as somebody asks.
+
+    Raises TrainFailed after `IDLE_SCENES` in a row without a window.
+    """
+    idle = 0
+    for seed, windows in _in_order(weigher, first_seed, workers):
+        idle = 0 if windows else idle + 1
+        if idle == IDLE_SCENES:
+            raise TrainFailed(
+                f"scorer {weigher.scorer!r} flags nothing in {IDLE_SCENES} scenes from seed {seed - idle + 1} on that "
+                f"model {weigher.model!r} could be asked about; do they know the same categories?"
+            )
+        yield seed, windows
+
+
+def _in_order(weigher: Weigher, first_seed: int, workers: int) -> Iterator[tuple[int, list[Weighed]]]:
     if workers == 1:
         yield from ((seed, weigher(seed)) for seed in itertools.count(first_seed))
         return
@@ -112,15 +143,11 @@ def rule_of(category: str) -> Rule:
     return Rule(id=category, category=category, watch=captions.watch(category), question=questions(category)[0])  # type: ignore[arg-type]
 
 
-def stage(scene: Scene, start_s: float, length_s: float, rule_id: str, rng: np.random.Generator) -> Window:
-    """A window as some camera would have shown it."""
-    return stage_window(
-        scene, start_s, length_s, rule_id, fps=float(rng.choice([8, 10, 12.5, 25])), quality=int(rng.integers(40, 90))
-    )
+def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, then: Window, seed: int = 0) -> Weighed:
+    """Ask, and once more for each way in which the evidence of a yes can be spoilt.
 
-
-def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, seed: int = 0) -> Weighed:
-    """Ask, and once more for each way in which the evidence of a yes can be spoilt."""
+    then: the same camera `SHIFT_S` earlier or later: with its frames, the claims speak of a wrong time.
+    """
     heard = hear(reasoner, window, rule, "")
     parts = confidence(reasoner, heard, heard).components
     said = heard.parsed.yes is True and bool(heard.binding.bound)
@@ -132,4 +159,6 @@ def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, seed: int 
         }
         for kind, other in ways.items():
             spoilt[kind] = confidence(reasoner, heard, hear(reasoner, other, rule, "")).components
+        there = held_against(reasoner, heard, then)
+        spoilt["shift"] = confidence(reasoner, there, there).components
     return Weighed(said, true, parts, spoilt)

@@ -1,8 +1,26 @@
-"""Alerts on labelled recordings are counted against what people saw."""
+"""Alerts on labelled recordings are counted against what people saw; mistakes in a manifest are one line."""
 
+import argparse
+import json
+from pathlib import Path
+
+import jsonschema
+import msgspec
 import pytest
 
-from bench.recordings import LabelledEvent, Told, counted
+from bench.recordings import (
+    SCHEMA_FILE,
+    ClipFigures,
+    Figures,
+    LabelledClip,
+    LabelledEvent,
+    Told,
+    _row,
+    counted,
+    lines,
+    run,
+    schema,
+)
 
 
 def event(start_s: float, end_s: float, alert: str) -> LabelledEvent:
@@ -31,4 +49,53 @@ def test_what_is_told_and_what_is_false(
     events: tuple[LabelledEvent, ...], onsets: tuple[float, ...], wanted: int, told: int, false: int
 ) -> None:
     found = counted(events, [alert(onset) for onset in onsets])
-    assert (found["wanted"], found["told"], found["false"]) == (wanted, told, false)
+    assert tuple(len(each) for each in found) == (wanted, told, false)
+
+
+def test_the_schema_file_is_that_of_the_code() -> None:
+    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.recordings"
+
+
+ONE = ClipFigures(
+    file="a.mp4", seconds=12.5, windows=2, wanted=1, told=1, false=0, events=("falls 5-8",), alerts=(alert(5.0),)
+)
+
+
+@pytest.mark.parametrize("clips", [(), (ONE,)])
+def test_what_is_printed_holds_to_the_schema(clips: tuple[ClipFigures, ...]) -> None:
+    found = msgspec.to_builtins(Figures(wanted=1, told=1, false=0, minutes=0.21, clips=clips))
+    printed = json.loads(json.dumps({"bench": "recordings", **found, "machine": {}}))
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(printed)
+    assert not validator.is_valid({**printed, "more": 1}) and not validator.is_valid({**printed, "told": -1})
+    assert len(list(lines(found))) == len(clips) + 1
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (None, "No such file or directory; give a JSON list"),
+        (b"{", "give a JSON list"),
+        (b'[{"file": "\xff"}]', "give a JSON list"),
+        (b'[{"file": "a.mp4", "events": [{"label": "falls"}]}]', "start_s"),
+        (b'[{"file": "there.mp4"}, {"file": "gone.mp4"}]', r"clip 2: there is no .*gone\.mp4; add the file"),
+    ],
+)
+def test_mistakes_are_one_line(manifest: bytes | None, said: str, tmp_path: Path) -> None:
+    (tmp_path / "there.mp4").write_bytes(b"")
+    if manifest is not None:
+        (tmp_path / "list.json").write_bytes(manifest)
+    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer="bundled", model="bundled")
+    with pytest.raises(SystemExit, match=said) as caught:
+        run(options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_model_and_a_clip_that_is_no_video_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_bytes(b"[]")
+    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer=str(tmp_path / "none"), model="bundled")
+    with pytest.raises(SystemExit, match=r"recordings: .* there is no folder"):
+        run(options)
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(SystemExit, match=r"recordings: .*a\.mp4: cannot be read as a video"):
+        _row(LabelledClip(file="a.mp4"), tmp_path / "a.mp4", None)

@@ -38,7 +38,7 @@ def test_defaults() -> None:
     assert (config.model, config.engine, config.gate) == ("bundled", "auto", GateConfig())
 
 
-@pytest.mark.parametrize("name", ["train-scorer.toml", "train-scorer-quick.toml"])
+@pytest.mark.parametrize("name", ["train-scorer.toml", "train-scorer-further.toml", "train-scorer-quick.toml"])
 def test_training_examples(name: str) -> None:
     config = msgspec.toml.decode((EXAMPLES / name).read_bytes(), type=ScorerTrainConfig)
     assert config.categories and config.threads == 1

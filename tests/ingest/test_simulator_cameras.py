@@ -49,6 +49,15 @@ def test_cameras_show_their_scenes(pair: list[SimulatedCamera]) -> None:
             assert np.abs(seen - scene.frame(number / 5)).mean() < 8, f"picture {number} of {camera.name}"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 99, 100, 700, 999, 1000, 5000, 20_260_101])
+def test_no_live_scene_is_one_that_a_model_learnt_from(seed: int) -> None:
+    """Trainings and calibrations count from 0, in millions; rendered clips from a milliard, the bench from 1 << 52."""
+    live = {cameras.scene_seed(seed, index) for index in (0, 1, 255)}
+    assert len(live) == 3 and min(live) >= 1 << 54
+    assert live.isdisjoint({cameras.scene_seed(seed + 1, index) for index in (0, 1, 255)})
+    assert cameras.scene_of(seed, 1, 1.0, (64, 48)).seed in live
+
+
 def test_the_second_start_renders_nothing(
     pair: list[SimulatedCamera], shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,17 @@ def test_a_mixed_scene_is_whole(seed: int) -> None:
             assert 0 <= thing.visible <= 1
 
 
+@pytest.mark.parametrize("seed", [103, 140, 161, 297])
+def test_what_would_begin_after_the_end_is_no_truth(seed: int) -> None:
+    """In each of these scenes the last episode that is played starts too late to be seen."""
+    kinds = ["fall", "running", "sits_down", "fall", "running", "sits_down"]
+    scene = Scene(seed, 30, (192, 108), kinds=kinds)
+    longer = Scene(seed, 60, (192, 108), kinds=kinds)
+    seen = [*scene.events, *scene.lookalikes]
+    assert seen and all(truth.start_s < truth.end_s and truth.start_s < 30 for truth in seen)
+    assert any(30 <= truth.start_s < 34 for truth in (*longer.events, *longer.lookalikes))
+
+
 def test_a_lens_gives_back_the_floor_point_it_projects() -> None:
     lens = Lens(640, 360, 500, 3.0, 0.3)
     for x, z in ((0.0, 6.0), (-2.0, 5.0), (3.5, 11.0)):

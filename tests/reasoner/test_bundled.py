@@ -73,7 +73,8 @@ def test_spoilt_evidence_lowers_the_confidence(reasoner: Reasoner) -> None:
     for seed in SEEDS:
         scene = Scene(seed, 75.0, kinds=["nothing", "fall"])
         window = stage_window(scene, max(0.0, scene.events[0].evident_s - 2.5), 6.0, "fall")
-        weighed = weigh(reasoner, window, rule("fall"), True)
+        then = stage_window(scene, max(0.0, scene.events[0].evident_s - 7.5), 6.0, "fall")
+        weighed = weigh(reasoner, window, rule("fall"), True, then)
         drops += [
             calibrator.probability(weighed.parts) - calibrator.probability(spoilt) for spoilt in weighed.spoilt.values()
         ]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reasoner.folder import BUNDLED
+from reasoner.train import calibrate as calibration
 from reasoner.train.calibrate import YES_FROM, yes_from
-from reasoner.train.weigher import Weighed, Weigher, weighed_scenes
+from reasoner.train.errors import TrainFailed
+from reasoner.train.weigher import SPOILT, Weighed, Weigher, weighed_scenes
 
 PARTS = {"detector_agreement": 0.5, "temporal_agreement": 0.5, "consistency": 1.0, "frame_order": 1.0}
 
@@ -33,6 +38,52 @@ def test_a_yes_counts_from_where_it_is_right_often_enough(
     rows = [weighed(token, True) for token in right] + [weighed(token, False) for token in wrong]
     found = yes_from([*rows, weighed(0.01, False, said=False), weighed(0.01, True, said=False)])
     assert found in YES_FROM and low <= found <= high
+
+
+class Scenes(Weigher):
+    """Windows made by hand: what is sure is true, and blanked evidence supports nothing."""
+
+    def __call__(self, seed: int) -> list[Weighed]:
+        random = np.random.default_rng(seed)
+        out = []
+        for _ in range(6):
+            true = bool(random.random() < 0.5)
+            token = float(np.clip(random.normal(0.9 if true else 0.3, 0.15), 0.01, 0.99))
+            agreement = float(np.clip(random.normal(0.8 if true else 0.5, 0.2), 0, 1))
+            parts = {**PARTS, "vlm_token": token, "detector_agreement": agreement}
+            blank = {**parts, "detector_agreement": 0.0, "frame_order": 0.0}
+            said = token > 0.5
+            out.append(Weighed(said, true, parts, dict.fromkeys(SPOILT, blank) if said else {}))
+        return out
+
+
+class Silent(Weigher):
+    def __call__(self, seed: int) -> list[Weighed]:
+        return []
+
+
+def test_a_calibration_is_fitted_on_one_half_and_judged_on_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "Weigher", Scenes)
+    (tmp_path / "witness.json").write_text("{}", encoding="utf-8")
+    found = calibration.calibrate(tmp_path, 400, first_seed=7)
+    record = json.loads((tmp_path / "witness.json").read_text("utf-8"))
+    assert record["calibrator"]["n"] == found["windows"] and 150 < found["windows"] < 250
+    assert record["calibrator"]["ece"] == found["ece"] < 0.12
+    assert 0.3 < record["yes_from"] < 0.9 and found["precision"] > 0.85
+    assert found["fell"] == dict.fromkeys(SPOILT, 1.0)
+
+
+def test_what_cannot_be_calibrated_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "witness.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(calibration, "Weigher", Silent)
+    with pytest.raises(TrainFailed, match="flags nothing in 40 scenes from seed 7"):
+        calibration.calibrate(tmp_path, 100, first_seed=7)
+    monkeypatch.setattr(calibration, "Weigher", Scenes)
+    with pytest.raises(TrainFailed, match="cannot be calibrated on"):
+        calibration.calibrate(tmp_path, 12, first_seed=7)
+    assert (tmp_path / "witness.json").read_text("utf-8") == "{}"
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import random
+from pathlib import Path
 
 import pytest
 
+from reasoner import rewards
 from reasoner.boxes import Box
-from reasoner.grade import Claimed, TrueObject, Truth, grade, span_iou, time_closeness
+from reasoner.grade import Claimed, TrueObject, Truth, box_score, grade, span_iou, time_closeness
 
 MAN, BAG = Box(0.1, 0.1, 0.3, 0.5), Box(0.6, 0.6, 0.7, 0.7)
 TRUTH = Truth(
@@ -48,6 +52,36 @@ def test_scores(claimed: Claimed, answer: float, time: float, box: float, joint:
     scores = grade(claimed, TRUTH)
     assert (scores.answer, scores.time, scores.joint) == (answer, time, joint)
     assert scores.box_iou == pytest.approx(box, abs=0.005)
+
+
+def test_training_and_measuring_count_boxes_alike() -> None:
+    """Property: the score of an answer is the term that it was rewarded by, whatever is claimed in whatever order."""
+    draw = random.Random(2)
+    for _ in range(200):
+        claims = [
+            (
+                draw.choice(["person", "bag", "man"]),
+                draw.uniform(0.5, 6.5),
+                draw.choice([MAN, BAG, Box(0.1, 0.1, 0.7, 0.7)]),
+            )
+            for _ in range(draw.randint(0, 5))
+        ]
+        claimed = said(*claims)
+        score = box_score(claimed.objects, TRUTH.objects)
+        assert score is not None and score == rewards.box_iou(claimed, TRUTH)
+        assert grade(claimed, TRUTH).box_iou == score
+        assert box_score(claimed.objects[::-1], TRUTH.objects) == pytest.approx(score)
+
+
+def test_benchmarks_take_what_is_right_from_here() -> None:
+    """No other door: what measures must not drift from what rewards."""
+    behind = {f"reasoner.{name}" for name in ("measure", "rewards", "reward_table", "rouge", "truth")}
+    files = sorted((Path(__file__).parents[2] / "bench").rglob("*.py"))
+    assert files
+    for file in files:
+        nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+        taken = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert not taken & behind, file
 
 
 def test_a_true_no_is_judged_by_its_answer_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -11,6 +12,7 @@ import pytest
 from reasoner import rewards
 from reasoner.boxes import WHOLE, Box
 from reasoner.grade import EVIDENCE, Claimed, RewardTable, TrueObject, Truth, coverage, evenness, read, rouge
+from reasoner.measure import assigned, matched
 from reasoner.reward_table import PUBLISHED, SEVEN
 from reasoner.rouge import rouge_l, rouge_n, words
 
@@ -40,7 +42,7 @@ def test_time_points_count_both_sides(off_s: float, points: float, side: int) ->
         (said(), -1.0, -0.5),
         (said(unbound=1), -1.0, -0.5),
         (said(("person", 10.0, MAN), unbound=1), 0.25, 0.25),
-        (said(("person", 10.0, MAN), ("person", 14.0, MAN)), 0.25, 1.0),
+        (said(("person", 10.0, MAN), ("person", 14.0, MAN)), 0.25, 0.25),
         (said(("bag", 10.0, MAN)), 1.5, 1.0),
     ],
     ids=["no claim", "nothing usable", "one of two usable", "one of two late", "other name, only truth there is"],
@@ -48,6 +50,75 @@ def test_time_points_count_both_sides(off_s: float, points: float, side: int) ->
 def test_claims_are_averaged(claimed: Claimed, time: float, covered: float) -> None:
     assert rewards.time_points(claimed, TRUTH) == pytest.approx(time)
     assert rewards.coverage_points(claimed, TRUTH) == pytest.approx(covered)
+
+
+HAT, DOG = Box(0.2, 0.1, 0.3, 0.2), Box(0.6, 0.4, 0.9, 0.7)
+CROWD = msgspec.structs.replace(
+    TRUTH,
+    objects=(
+        *TRUTH.objects,
+        TrueObject(label="dog", time_s=10.0, box=DOG),
+        TrueObject(label="person", time_s=12.0, box=HAT),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "iou", "covered"),
+    [
+        (said(("person", 10.0, MAN), ("dog", 10.0, DOG)), 1.0, 1.0),
+        (said(("dog", 10.0, DOG), ("person", 10.0, MAN)), 1.0, 1.0),
+        (said(("person", 10.0, MAN), ("person", 10.0, MAN)), 0.5, 0.25),
+        (said(("person", 10.0, MAN), ("dog", 10.0, MAN)), 0.5, 0.25),
+        (said(("person", 10.0, MAN), ("person", 9.8, MAN), ("person", 10.3, MAN)), 1 / 3, 0.0),
+        (said(("person", 10.0, MAN), ("person", 12.0, HAT)), 1.0, 1.0),
+        (said(("man", 10.0, MAN)), 1.0, 1.0),
+    ],
+    ids=["each its own", "other order", "copied", "copied under another name", "copied near by", "two moments",
+         "a name that is not known"],
+)  # fmt: skip
+def test_a_true_box_pays_one_claim(claimed: Claimed, iou: float, covered: float) -> None:
+    assert rewards.box_iou(claimed, CROWD) == pytest.approx(iou)
+    assert rewards.coverage_points(claimed, CROWD) == pytest.approx(covered)
+
+
+def test_copies_never_pay_more_than_one_box() -> None:
+    """Property: n copies of any claim, under any names and at any times near one moment, share what one earns."""
+    draw = random.Random(7)
+    for _ in range(200):
+        box = Box(draw.uniform(0, 0.5), draw.uniform(0, 0.4), draw.uniform(0.51, 0.79), draw.uniform(0.41, 0.79))
+        copies = [(draw.choice(["person", "dog", "cat"]), 10.0 + draw.uniform(-0.9, 0.9), box) for _ in range(4)]
+        best = max(box.iou(known.box) for known in CROWD.objects)
+        earned = rewards.box_iou(said(*copies), msgspec.structs.replace(CROWD, objects=CROWD.objects[:1]))
+        assert earned is not None and earned == pytest.approx(box.iou(MAN) / 4)
+        shared = rewards.box_iou(said(*copies), CROWD)
+        assert shared is not None and shared <= 3 * best / 4
+
+
+def test_own_names_are_matched_first_and_then_the_most_of_iou() -> None:
+    both, half = Box(0.2, 0.2, 0.4, 0.6), Box(0.2, 0.2, 0.4, 0.4)
+    truth = [TrueObject(label="person", time_s=1.0, box=both), TrueObject(label="bag", time_s=1.0, box=half)]
+    claims = [TrueObject(label="bag", time_s=1.0, box=both), TrueObject(label="person", time_s=1.0, box=half)]
+    assert matched(claims, truth) == [half, both]
+    # By the largest IoU first, or one claim after the other, it is 0.82 + 0.43; this way round 0.74 + 0.74.
+    people = [TrueObject(label="person", time_s=1.0, box=Box(x, 0.1, x + 0.4, 0.2)) for x in (0.24, 0.14)]
+    said_of = [TrueObject(label="person", time_s=1.0, box=Box(x, 0.1, x + 0.4, 0.2)) for x in (0.2, 0.3)]
+    assert matched(said_of, people) == [people[1].box, people[0].box]
+
+
+def test_assignment_is_the_best_there_is() -> None:
+    """Property, against every permutation."""
+    draw = random.Random(1)
+    for _ in range(300):
+        rows, columns = draw.randint(1, 5), draw.randint(1, 5)
+        worth = [[draw.choice([0.0, 0.0, draw.random()]) for _ in range(columns)] for _ in range(rows)]
+        size = max(rows, columns)
+        square = [[worth[i][j] if i < rows and j < columns else 0.0 for j in range(size)] for i in range(size)]
+        best = max(sum(square[i][j] for i, j in enumerate(order)) for order in itertools.permutations(range(size)))
+        pairs = assigned(worth)
+        assert sum(worth[i][j] for i, j in pairs) == pytest.approx(best)
+        assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
+    assert assigned([]) == assigned([[], []]) == assigned([[0.0]]) == []
 
 
 def test_a_claim_is_held_against_its_own_object() -> None:
@@ -148,6 +219,14 @@ def test_spread_is_for_long_videos(duration_s: float | None, applies: bool) -> N
 )
 def test_sigma_narrows_from_four_to_one(progress: float, expected: float) -> None:
     assert rewards.sigma(progress) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(4.0, 1.0), (4.0, 2.0), (3.0, 0.5), (2.0, 2.0), (1.0, 3.0)])
+def test_sigma_never_widens_nor_passes_its_end(start_s: float, end_s: float) -> None:
+    course = [rewards.sigma(step / 100, start_s, end_s) for step in range(101)]
+    assert course == sorted(course, reverse=True)
+    assert course[0] == max(start_s, end_s)
+    assert min(course) == course[-1] == end_s
 
 
 @pytest.mark.parametrize("side", [-1, 1])

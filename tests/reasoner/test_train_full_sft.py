@@ -19,6 +19,7 @@ from reasoner.folder import open_folder
 from reasoner.parse import parse
 from reasoner.prompt import messages
 from reasoner.reason import Reasoner
+from reasoner.recording import Recording
 from reasoner.train.errors import BadCheckpoint, BadRows, PartMissing, TrainError
 from reasoner.train.finetune import finetune, load_rows, new_course, new_trainer
 from reasoner.train.finetune_config import FinetuneConfig, Lora
@@ -273,6 +274,60 @@ def test_mistakes_are_all_told_and_may_be_skipped(
     assert any("row 3: there is no gone.mp4 in" in line for line in told)
     kept = load_rows(config(site, tiny, rows=settings.rows, skip_bad_rows=True), Path(settings.rows))
     assert [row.place for row in kept] == [1, 5, 6, 7, 8]
+
+
+def spoilt_rows(site: Path, folder: Path) -> list[dict[str, Any]]:
+    """Eight rows: the second cites what is behind the end, the third's file is no video, the fourth's holds no picture
+    that can be decoded, the seventh, without times, is of the third's file again."""
+    (folder / "block.mp4").write_bytes((site / "block.mp4").read_bytes())
+    (folder / "text.mp4").write_bytes(b"not a video")
+    with av.open(str(folder / "noise.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(frame(0), format="rgb24")), *stream.encode()):
+            noise = av.Packet(b"\x00\x00\x00\x04abcd")
+            noise.pts, noise.dts, noise.time_base, noise.stream = packet.pts, packet.dts, packet.time_base, stream
+            container.mux(noise)
+    rows = raw_rows()
+    rows[1]["key_frames"][0]["time"] = 9.0
+    rows[2]["video_path"], rows[3]["video_path"], rows[6]["video_path"] = "text.mp4", "noise.mkv", "text.mp4"
+    (folder / "rows.json").write_text(json.dumps(rows))
+    return rows
+
+
+def test_what_cannot_be_shown_is_found_before_training(
+    site: Path, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reasoner.train import shown
+
+    opened: list[str] = []
+
+    class Counted(Recording):
+        def __init__(self, path: Path) -> None:
+            opened.append(path.name)
+            super().__init__(path)
+
+    spoilt_rows(site, tmp_path)
+    monkeypatch.setattr(shown, "Recording", Counted)
+    settings = config(tmp_path, tiny, skip_bad_rows=True)
+    rows = load_rows(settings, Path(settings.rows))
+    assert [row.place for row in rows] == [1, 5, 6, 8]
+    assert sorted(opened) == ["block.mp4", "noise.mkv", "text.mp4"], "each file once"
+    for line in ("row 2: cites 9 s, but block.mp4 ends at 2.0 s", "row 3: ", "row 4: ", "row 7: "):
+        assert line in caplog.text
+    lessons = Lessons(rows, new_course(settings, open_folder(tiny)))
+    assert all(lessons[index]["input_ids"].numel() for index in range(len(rows)))
+    with pytest.raises(BadRows, match="4 mistakes in 4 of 8 rows, the first: row 2: cites 9 s"):
+        load_rows(config(tmp_path, tiny), Path(settings.rows))
+
+
+def test_more_than_half_is_not_left_out(site: Path, tiny: Path, tmp_path: Path) -> None:
+    rows = spoilt_rows(site, tmp_path)
+    rows[7]["video_path"] = "gone.mp4"
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    settings = config(tmp_path, tiny, skip_bad_rows=True)
+    with pytest.raises(BadRows, match=r"5 of 8 rows have mistakes, and at most 50% may be left out; is .* the right"):
+        load_rows(settings, Path(settings.rows))
 
 
 def test_a_time_behind_the_end_is_told(site: Path, tmp_path: Path) -> None:

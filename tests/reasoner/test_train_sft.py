@@ -1,8 +1,7 @@
-"""Training computes what serving computes, lowers its losses, resumes exactly, and exports what anybody can load."""
+"""Training computes what serving computes, draws what it should, and lowers its losses."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,86 +10,27 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from detector.rule import Rule
-from detector.window import Window
-from reasoner.config import ReasonerConfig
-from reasoner.folder import open_folder
 from reasoner.pixels import PatchSpec, patchify
 from reasoner.processor import Processor
 from reasoner.prompt import messages
-from reasoner.reason import Reasoner
-from reasoner.train import checkpoint
 from reasoner.train.album import Album
 from reasoner.train.augment import asked, augmented, disordered, later, mirrored
 from reasoner.train.batches import Batches
-from reasoner.train.config import Calibrate, ModelSize, SftConfig, Stage
-from reasoner.train.errors import BadCheckpoint, BadClips
+from reasoner.train.config import Stage
+from reasoner.train.errors import BadClips
 from reasoner.train.learner import Learner
 from reasoner.train.pace import Pace
 from reasoner.train.questions import questions
-from reasoner.train.row import Row, Thing
-from reasoner.train.sft import identity, new_learner, new_processor, sft, train
-from reasoner.train.stage import Course, Trainer
 from reasoner.train.vision import encode, patches_of
 from reasoner.train.vocabulary import target
-
-SIZE = ModelSize(
-    vision_width=48, vision_depth=2, vision_mlp_width=64, vision_heads=2, deepstack=(0,),
-    width=64, layers=2, heads=1, mlp_width=96, merges=200,
-)  # fmt: skip
-CATEGORIES = ("abandoned_object", "fall", "fight", "running")
-
-
-def clip(rng: np.random.Generator, category: str, answer: bool, split: str) -> tuple[np.ndarray[Any, Any], Row]:
-    """Bright figures on noise, in the layout of the rendered clips."""
-    groups = int(rng.integers(5, 8))
-    pictures = rng.integers(60, 90, (7, 2, 96, 160, 3), dtype=np.uint8)
-    pictures[groups:] = 0
-    objects = []
-    for group in range(groups):
-        things = []
-        for label in ("person", "bag" if category == "abandoned_object" else "person"):
-            x, y = int(rng.integers(0, 120)), int(rng.integers(0, 60))
-            pictures[group, 0, y : y + 30, x : x + 20] = (220, 200, 40) if answer else (30, 60, 220)
-            pictures[group, 1, y : y + 30, x : x + 20, 1:] = 255
-            box = (x / 160, y / 96, (x + 20) / 160, (y + 30) / 96)
-            things.append(Thing(label=label, box=box, actor=answer, visible=1.0))
-        objects.append(tuple(things))
-    row = Row(
-        groups=groups, times=tuple(float(k) for k in range(groups)), category=category,
-        question=questions(category)[int(rng.integers(8))], answer=answer, kind=category if answer else "walking",
-        start=1.0 if answer else None, end=4.0 if answer else None, objects=tuple(objects), split=split,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return pictures, row
+from tests.reasoner.drawn import CATEGORIES, config, draw, fresh
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    made = [clip(rng, CATEGORIES[i % 4], i % 8 < 4, "val" if i >= 24 else "train") for i in range(32)]
-    np.save(folder / "pictures.npy", np.stack([pictures for pictures, _ in made]))
-    (folder / "clips.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for _, row in made))
-    return folder
-
-
-def config(clips: Path, **more: Any) -> SftConfig:
-    given: dict[str, Any] = {
-        "clips": str(clips), "seed": 3, "threads": 1, "precision": "float32", "model": SIZE,
-        "warmup": Stage(learning_rate=2e-3, batch=6, steps=3), "sft": Stage(learning_rate=2e-3, batch=4, steps=3),
-        "validation_rows": 8, "evaluation_rows": 4, "calibrate": Calibrate(windows=0),
-    }  # fmt: skip
-    return SftConfig(**(given | more))
-
-
-def fresh(config: SftConfig) -> tuple[Learner, Batches, Processor]:
-    album = Album.open(Path(config.clips))
-    processor = new_processor(config, album.size)
-    learner, batches = new_learner(config, album, processor)
-    return learner, batches, processor
+    return draw(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
@@ -215,27 +155,6 @@ def test_evidence_out_of_order_is_a_no_that_says_so(clips: Path) -> None:
     assert disordered(pictures, running, np.random.default_rng(1)) is None
 
 
-def test_a_training_may_go_on_from_a_model_folder_with_other_words(clips: Path, tmp_path: Path) -> None:
-    plan = config(clips)
-    train(plan, tmp_path / "first", resume=False)
-    folder = tmp_path / "first" / "model"
-    more = msgspec.structs.replace(plan, start_from=str(folder), model=msgspec.structs.replace(SIZE, merges=260))
-    learner, _, processor = fresh(more)
-    stored = load_file(folder / "model.safetensors")
-    own = learner.model.state_dict()
-    layer = "model.language_model.layers.0.mlp.up_proj.weight"
-    assert torch.equal(own[layer], stored[layer].float())
-    before = Processor.load(folder).tokenizer
-    table = "model.language_model.embed_tokens.weight"
-    here, there = (words.convert_tokens_to_ids("<box>") for words in (processor.tokenizer, before))
-    assert torch.equal(own[table][here], stored[table][there].float())
-    wide = msgspec.structs.replace(more, model=msgspec.structs.replace(SIZE, mlp_width=128))
-    with pytest.raises(BadCheckpoint, match=r"start_from .* sizes differ"):
-        fresh(wide)
-    with pytest.raises(BadCheckpoint, match="start_from"):
-        fresh(msgspec.structs.replace(more, start_from=str(tmp_path / "nowhere")))
-
-
 def test_some_true_rows_are_asked_about_another_category(clips: Path) -> None:
     """An event that is not the one asked about is a no, and what happens is still known to the dense losses."""
     true, false = Album.open(clips).rows[1], Album.open(clips).rows[5]
@@ -267,47 +186,6 @@ def test_twenty_steps_lower_the_loss(clips: Path, name: str) -> None:
     keys = ("loss", "dense", "number") if name == "warmup" else ("loss", "text", "grounded", "dense")
     for key in keys:
         assert losses[-1][key] < 0.9 * losses[0][key], key
-
-
-class Crash(Exception):
-    pass
-
-
-def test_a_resumed_stage_goes_on_identically(clips: Path, tmp_path: Path) -> None:
-    settings = config(clips, sft=Stage(learning_rate=2e-3, batch=2, steps=5), checkpoint_minutes=1e-9)
-
-    def run(out: Path, crash_at: int | None, resume: bool) -> dict[str, torch.Tensor]:
-        out.mkdir(exist_ok=True)
-        learner, batches, _ = fresh(settings)
-        trainer = Trainer(learner, settings, out, identity(settings, batches.album))
-        course = sft(learner, batches, settings)
-
-        def losses(step: int) -> dict[str, torch.Tensor]:
-            if step == crash_at:
-                raise Crash
-            return course.losses(step)
-
-        trainer.run(Course("sft", course.stage, losses, course.validate), resume)
-        return learner.state_dict()
-
-    whole = run(tmp_path / "whole", None, False)
-    with pytest.raises(Crash):
-        run(tmp_path / "cut", 3, False)
-    resumed = run(tmp_path / "cut", None, True)
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    lines = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
-
-
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "sft.pt", {"identity": "one"})
-    assert checkpoint.load(tmp_path / "sft.pt", "one") == {"identity": "one"}
-    assert checkpoint.load(tmp_path / "none.pt", "one") is None
-    with pytest.raises(BadCheckpoint, match="another configuration"):
-        checkpoint.load(tmp_path / "sft.pt", "two")
-    (tmp_path / "sft.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(BadCheckpoint, match="cannot be read"):
-        checkpoint.load(tmp_path / "sft.pt", "one")
 
 
 @pytest.mark.parametrize(
@@ -342,32 +220,3 @@ def test_the_pace_follows_time_or_steps() -> None:
     resumed = Pace(Stage(learning_rate=1.0, batch=1, minutes=1.0), step=4, spent_s=30.0, clock=lambda: now[0])
     assert (resumed.step, resumed.share) == (4, 0.5)
     assert Pace(Stage(learning_rate=1.0, batch=1, steps=8), step=2).share == 0.25
-
-
-def test_the_whole_training_exports_a_folder_that_serves(
-    clips: Path, tmp_path: Path, crossing: Callable[..., Window]
-) -> None:
-    from transformers import Qwen3VLForConditionalGeneration
-
-    train(config(clips), tmp_path, resume=False)
-    folder = tmp_path / "model"
-    stock: Any = Qwen3VLForConditionalGeneration
-    model, report = stock.from_pretrained(folder, output_loading_info=True)
-    assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
-    assert model.dtype == torch.bfloat16
-    notes = open_folder(folder).notes
-    assert notes is not None
-    assert (notes.pairing, notes.input_size, notes.decision_token) == ("motion", (160, 96), "think_first")
-    assert notes.categories == CATEGORIES
-    reasoner = Reasoner.load(ReasonerConfig(model=str(folder), device="cpu", max_new_tokens=16))
-    verdict = reasoner.reason(crossing(), Rule(id="falls", category="fall", watch="a", question="b?"), {}, "Gate 1")
-    assert 6 * 15 < verdict.model.tokens_in < 250
-    figures = json.loads((tmp_path / "evaluation.json").read_text())
-    assert figures["rows"] == 4
-    assert set(figures["categories"]) <= set(CATEGORIES)
-    assert "3 steps of 6 pictures" in (folder / "README.md").read_text()
-    # Run again with --resume, nothing is left to train.
-    before = (tmp_path / "sft.pt").read_bytes()
-    train(config(clips), tmp_path, resume=True)
-    assert (tmp_path / "sft.pt").read_bytes() == before
