@@ -206,7 +206,8 @@ def test_a_training_can_start_from_a_model(trained: tuple[ScorerTrainConfig, Pat
     for name, tensor in earlier.image.state_dict().items():
         torch.testing.assert_close(model.image.state_dict()[name], tensor)
     with pytest.raises(TrainingError, match="other sizes"):
-        inherit(ScorerModel(SHAPE), out / "model" / TOKENIZER, str(out / "model"))
+        deeper = ScorerModel(msgspec.structs.replace(stored.shape, depth=stored.shape.depth + 1))
+        inherit(deeper, out / "model" / TOKENIZER, str(out / "model"))
     foreign = tmp_path / "tokenizer.json"
     foreign.write_text("{}", encoding="utf-8")
     with pytest.raises(TrainingError, match="another tokenizer"):
