@@ -23,8 +23,6 @@ FITTED = ("coarse", "vlm_token", "detector_agreement", "temporal_agreement", "co
 """Components a fit uses when not told otherwise; `evidence_match` is made of two of them."""
 _LOGIT = frozenset({"coarse", "vlm_token"})
 """Probabilities enter by their logit, agreements as they are."""
-STEP = "consistency"
-"""The component by which answers that claim something are told from those that do not."""
 _EDGE = 0.002
 _RIDGE = 0.5
 _BINS = 10
@@ -119,8 +117,7 @@ def fit(
 
 
 def rescaled(calibrator: Calibrator, components: Sequence[Mapping[str, float]], correct: Sequence[bool]) -> Calibrator:
-    """The same order of confidences, moved to the shares of right answers on these verdicts (Platt 1999), those without
-    a yes that shows something (`consistency` 0) by a step of their own.
+    """The same order of confidences, moved to the shares of right answers on these verdicts (Platt 1999).
 
     For coefficients that were fitted on other cases beside, as a calibrator's on spoilt evidence. Raises ValueError
     where they say nothing about these.
@@ -128,14 +125,13 @@ def rescaled(calibrator: Calibrator, components: Sequence[Mapping[str, float]], 
     import numpy as np
 
     p = np.clip([calibrator.probability(each) for each in components], 1e-6, 1 - 1e-6)
-    steps = [each[STEP] if STEP in calibrator.names else 0.0 for each in components]
-    bias, (slope, step) = _logistic(np.column_stack([np.log(p / (1 - p)), steps]), np.array(correct, dtype=np.float64))
+    x, y = np.log(p / (1 - p))[:, None], np.array(correct, dtype=np.float64)
+    bias, (slope,) = _logistic(x, y)
     if slope <= 0:
         raise ValueError("these verdicts are right no oftener where the confidence is higher")
-    pairs = zip(calibrator.names, calibrator.weights, strict=True)
     return msgspec.structs.replace(
         calibrator,
-        weights=tuple(float(slope) * weight + (float(step) if name == STEP else 0.0) for name, weight in pairs),
+        weights=tuple(float(slope) * weight for weight in calibrator.weights),
         bias=float(slope) * calibrator.bias + bias,
     )
 

@@ -28,7 +28,11 @@ log = logging.getLogger(__name__)
 
 FIRST_SEED = 5_000_000
 SPOILT_EACH = 2
-"""One of this many answers with spoilt evidence takes part: with all of them the token would count for nothing."""
+"""One of this many answers with spoilt evidence gives the coefficients: with all of them the token would count for
+nothing."""
+SPOILT_AMONG = 16
+"""One of this many is among the windows to which the confidences are then moved. With none, sound evidence saturates at
+certainty, from where what is lost costs nothing; with many, the confidences of sound evidence are too low."""
 NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order")
 """The ViT's score is left out: it decided that the window was looked at, and says little more."""
 BETA = 0.5
@@ -60,13 +64,11 @@ def calibrate(
         if count >= windows:
             break
     learnt, held = halves
-    rows = [(w.parts, w.true) for w in learnt]
-    for turn, kind in enumerate(SPOILT):
-        rows += [(w.spoilt[kind], False) for w in [w for w in learnt if w.spoilt][turn::SPOILT_EACH]]
+    rows, among = (_with_spoilt(learnt, each) for each in (SPOILT_EACH, SPOILT_AMONG))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     try:
         fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
-        fitted = rescaled(fitted, [w.parts for w in learnt], [w.true for w in learnt])
+        fitted = rescaled(fitted, [parts for parts, _ in among], [true for _, true in among])
     except ValueError as error:
         raise TrainFailed(f"{folder} cannot be calibrated on {len(learnt)} windows: {error}") from None
     calibrator = msgspec.structs.replace(
@@ -81,6 +83,14 @@ def calibrate(
     record["yes_from"] = yes_from(learnt)
     notes.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return figures(held, calibrator, record["yes_from"])
+
+
+def _with_spoilt(weighed: Sequence[Weighed], each: int) -> list[tuple[dict[str, float], bool]]:
+    """(components, truth) of all windows, and of one in `each` with its evidence spoilt, for every kind."""
+    rows = [(w.parts, w.true) for w in weighed]
+    for turn, kind in enumerate(SPOILT):
+        rows += [(w.spoilt[kind], False) for w in [w for w in weighed if w.spoilt][turn::each]]
+    return rows
 
 
 def yes_from(weighed: Sequence[Weighed]) -> float:

@@ -122,8 +122,8 @@ def _in_order(weigher: Weigher, first_seed: int, workers: int) -> Iterator[tuple
         return
     # A fresh process each: one that was forked from a process in which torch has threads may wait for them for ever.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(weigher,)) as pool:
-        for block in itertools.count(first_seed, 2 * workers):
-            seeds = range(block, block + 2 * workers)
+        for block in itertools.count(first_seed, workers):
+            seeds = range(block, block + workers)
             yield from zip(seeds, pool.map(_weighed, seeds), strict=True)
 
 

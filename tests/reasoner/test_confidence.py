@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from reasoner.confidence import FITTED, STEP, Calibrator, combine, expected_calibration_error, fit, rescaled
+from reasoner.confidence import FITTED, Calibrator, combine, expected_calibration_error, fit, rescaled
 
 FULL = {
     "coarse": 0.8, "vlm_token": 0.95, "evidence_match": 0.9, "detector_agreement": 0.9, "temporal_agreement": 0.9,
@@ -46,27 +46,12 @@ def test_rescaling_keeps_the_order_and_moves_to_what_is_right() -> None:
     """A fit that also saw spoilt cases is too timid on sound ones; rescaled, it is honest there."""
     rows, correct = labelled(3000)
     spoilt = [{**row, "detector_agreement": row["detector_agreement"] * 0.5} for row in rows]
-    names = [name for name in FITTED if name != STEP]
-    timid = fit([*rows, *spoilt], [*correct, *[False] * len(spoilt)], date="2026-01-31", names=names)
+    timid = fit([*rows, *spoilt], [*correct, *[False] * len(spoilt)], date="2026-01-31")
     made = rescaled(timid, rows, correct)
     fresh, truth = labelled(3000, seed=1)
     before, after = ([each.probability(row) for row in fresh] for each in (timid, made))
     assert expected_calibration_error(before, truth) > 0.1 > 0.05 > expected_calibration_error(after, truth)
     assert np.argsort(before).tolist() == np.argsort(after).tolist()
-
-
-def test_answers_without_a_claim_get_a_step_of_their_own() -> None:
-    """Spoilt cases all claim something, so the first fit cannot know that what claims nothing is hardly ever true."""
-    rows, correct = labelled(3000)
-    rng = np.random.default_rng(3)
-    claims = [{**row, STEP: 1.0} for row in rows]
-    silent = [{**dict.fromkeys(FITTED, 0.5), STEP: 0.0} for _ in range(1000)]
-    seldom = [bool(value < 0.03) for value in rng.random(1000)]
-    first = fit([*claims, *claims], [*correct, *[False] * len(claims)], date="2026-01-31")
-    made = rescaled(first, [*claims, *silent], [*correct, *seldom])
-    assert made.probability(silent[0]) == pytest.approx(0.03, abs=0.02)
-    assert expected_calibration_error([made.probability(row) for row in claims], correct) < 0.05
-    assert all(weight >= 0 for weight in made.weights)
 
 
 def test_no_weight_is_negative() -> None:
