@@ -99,9 +99,7 @@ def new_trainer(
 ) -> Any:
     """The trainer with model, exercises and settings; nothing has been trained yet."""
     import datasets  # type: ignore[import-untyped]
-    import torch
     import transformers
-    import trl
     from transformers.trainer_callback import PrinterCallback
 
     from reasoner.train.exercise import coordinates_of
@@ -116,11 +114,41 @@ def new_trainer(
     # Names that TRL and transformers still use of each other; nothing that a user could mend.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     coordinates = coordinates_of(folder)
+    settings = arguments(config, out)
+    turns = settings.generation_batch_size // config.generations * config.blocks
+    trainer = GspoTrainer(
+        journal=Journal(out / "metrics.jsonl"),
+        out=out,
+        exercises=exercises,
+        drawn=exercises.drawn(turns),
+        table=config.reward,
+        coordinates=coordinates,
+        model=load_model(config, folder),
+        args=settings,
+        feed=Feed(processor.tokenizer, processor),
+        reward_funcs=reward_functions(config.reward, coordinates),
+        train_dataset=datasets.Dataset.from_dict({"turn": list(range(turns))}),
+        peft_config=_adapters(config),
+    )
+    trainer.remove_callback(PrinterCallback)
+
+    def validate() -> None:
+        trainer.consider(trainer.judged(validation))
+
+    trainer.add_callback(Validation(config.validate_blocks * config.updates_per_block, validate))
+    return trainer
+
+
+def arguments(config: GspoConfig, out: Path) -> Any:
+    """TRL's settings: one ratio for a whole answer, and checkpoints after whole blocks."""
+    import torch
+    import trl
+
     # Under FSDP the same is done by its own wrapper, when its settings say so.
     fsdp_does = os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() == "true"
     checkpointing = config.gradient_checkpointing and not fsdp_does
     grpo: Any = trl
-    settings = grpo.GRPOConfig(
+    return grpo.GRPOConfig(
         output_dir=str(out / "checkpoints"),
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -156,28 +184,6 @@ def new_trainer(
         report_to="none",
         disable_tqdm=True,
     )
-    turns = settings.generation_batch_size // config.generations * config.blocks
-    trainer = GspoTrainer(
-        journal=Journal(out / "metrics.jsonl"),
-        out=out,
-        exercises=exercises,
-        drawn=exercises.drawn(turns),
-        table=config.reward,
-        coordinates=coordinates,
-        model=load_model(config, folder),
-        args=settings,
-        feed=Feed(processor.tokenizer, processor),
-        reward_funcs=reward_functions(config.reward, coordinates),
-        train_dataset=datasets.Dataset.from_dict({"turn": list(range(turns))}),
-        peft_config=_adapters(config),
-    )
-    trainer.remove_callback(PrinterCallback)
-
-    def validate() -> None:
-        trainer.consider(trainer.judged(validation))
-
-    trainer.add_callback(Validation(config.validate_blocks * config.updates_per_block, validate))
-    return trainer
 
 
 def load_model(config: GspoConfig, folder: ModelFolder) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,10 @@ from detector.folder import read_folder
 from detector.measure import watch
 from detector.rule import Rule
 from detector.scorer import Scorer
+from detector.window import Span
 from ingest.simulator.episode import EVENTS, LOOKALIKES, PLACES, place_for, playable
 from ingest.simulator.world import Scene
+from reasoner.train.questions import questions
 
 LONGEST_GROUPS = 7
 SHORTEST_S = 4.0
@@ -30,25 +33,35 @@ class Shot:
     category: str
 
 
-def flagged(scene: Scene, seed: int, scorer: str = "bundled") -> list[Shot]:
-    """What the scorer and its gate cut out of a scene, with one rule for each category: as it comes live, mistaken
-    windows included. seed: of the key frames' times."""
-    rules = [
-        Rule(id=category, category=category, watch=captions.watch(category), question="?")  # type: ignore[arg-type]
-        for category in sorted(read_folder(scorer).record.categories)
-    ]
-    eyes = Scorer.load(DetectorConfig(model=scorer, engine="onnx", threads=1), rules)
+def rule_of(category: str) -> Rule:
+    """As a site might write it."""
+    return Rule(id=category, category=category, watch=captions.watch(category), question=questions(category)[0])  # type: ignore[arg-type]
+
+
+def spans(
+    scene: Scene, seed: int, rules: Sequence[Rule], scorer: str, threads: int = 1
+) -> Iterator[tuple[Span, float, float]]:
+    """What the scorer and its gate cut out of a scene, as it comes live, mistaken windows included: each span with its
+    beginning and end in seconds of the scene, if that leaves `SHORTEST_S`. seed: of the key frames' times."""
+    eyes = Scorer.load(DetectorConfig(model=scorer, engine="onnx", threads=threads), rules)
     try:
-        spans, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
+        found, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
     finally:
         eyes.close()
-    out = []
-    for span in spans:
+    for span in found:
         start_s, end_s = ((ns - film.START_NS) / 1e9 for ns in (span.start_utc_ns, span.end_utc_ns))
-        start_s, end_s = max(0.0, start_s), min(end_s, scene.duration_s - 0.1)
+        start_s, end_s = max(0.0, start_s), min(end_s, scene.duration_s)
         if end_s - start_s >= SHORTEST_S:
-            out.append(Shot(start_s, min(LONGEST_GROUPS, round(end_s - start_s)), span.rule_id))
-    return out
+            yield span, start_s, end_s
+
+
+def flagged(scene: Scene, seed: int, scorer: str = "bundled") -> list[Shot]:
+    """The spans of a scene with one rule for each category that the scorer knows."""
+    rules = [rule_of(category) for category in sorted(read_folder(scorer).record.categories)]
+    return [
+        Shot(start_s, min(LONGEST_GROUPS, round(min(end_s, scene.duration_s - 0.1) - start_s)), span.rule_id)
+        for span, start_s, end_s in spans(scene, seed, rules, scorer)
+    ]
 
 
 def staged(scene: Scene, rng: np.random.Generator) -> list[Shot]:

@@ -11,12 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detector import captions, film
-from detector.config import DetectorConfig, GateConfig
+from detector import film
 from detector.folder import read_folder
-from detector.measure import watch
 from detector.rule import Rule
-from detector.scorer import Scorer
 from detector.staged import stage_window
 from detector.window import Window
 from reasoner.ablation import blanked, confidence, hear, held_against, shuffled
@@ -24,13 +21,11 @@ from reasoner.config import ReasonerConfig
 from reasoner.reason import Reasoner
 from reasoner.train.clips import answer_of
 from reasoner.train.errors import TrainFailed
-from reasoner.train.questions import questions
+from reasoner.train.shots import rule_of, spans
 
 SPOILT = ("blank", "shuffle", "shift")
 SHIFT_S = 5.0
 SCENE_S = 60.0
-SHORTEST_S = 4.0
-"""A window that the beginning of a scene cuts to less is left out."""
 IDLE_SCENES = 40
 
 
@@ -64,26 +59,16 @@ class Weigher:
         reasoner = self._reasoner = self._reasoner or Reasoner.load(
             ReasonerConfig(model=self.model, threads=self.threads)
         )
-        settings = DetectorConfig(model=self.scorer, engine="onnx", threads=self.threads)
         known = read_folder(self.scorer).record.categories
         rules = [rule for category in sorted(known) if reasoner.supports(rule := rule_of(category)) is None]
         by_id = {rule.id: rule for rule in rules}
         rng = np.random.default_rng([seed, 79])
         scene = film.make_scene(seed, SCENE_S)
-        if not rules:
-            return []
-        eyes = Scorer.load(settings, rules)
-        try:
-            spans, _ = watch(eyes, rules, GateConfig(), scene, f"scene-{seed}", seed, 1.0)
-        finally:
-            eyes.close()
         out = []
-        for span in spans:
-            start_s, end_s = ((ns - film.START_NS) / 1e9 for ns in (span.start_utc_ns, span.end_utc_ns))
-            start_s, end_s = max(0.0, start_s), min(end_s, SCENE_S)
+        for span, start_s, end_s in spans(scene, seed, rules, self.scorer, self.threads):
             rule = by_id[span.rule_id]
             truth = answer_of(scene.events, rule.category, start_s, end_s)
-            if truth is None or end_s - start_s < SHORTEST_S:
+            if truth is None:
                 continue
             camera = functools.partial(
                 stage_window,
@@ -136,11 +121,6 @@ def _begin(weigher: Weigher) -> None:
 
 def _weighed(seed: int) -> list[Weighed]:
     return _weigher[-1](seed)
-
-
-def rule_of(category: str) -> Rule:
-    """As a site might write it."""
-    return Rule(id=category, category=category, watch=captions.watch(category), question=questions(category)[0])  # type: ignore[arg-type]
 
 
 def weigh(reasoner: Reasoner, window: Window, rule: Rule, true: bool, then: Window, seed: int = 0) -> Weighed:

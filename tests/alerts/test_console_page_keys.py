@@ -66,8 +66,10 @@ def test_boxes_appear_over_the_clip_at_their_instants_only(view: Page, desk: Sit
     boxes = view.locator("#overlay .box")
     view.evaluate(f"s => ({seek})(s).then(() => 0)", at_s)
     boxes.first.wait_for()
+    assert boxes.count() == len([item for item in alert.evidence if item.time == alert.evidence[0].time])
     view.evaluate(f"s => ({seek})(s).then(() => 0)", 0.0)
     until(view, "!document.querySelector('#overlay .box')")
+    assert boxes.count() == 0 and view.locator("#clip").is_visible()
 
 
 def test_single_keys_can_be_switched_off(view: Page, desk: Site) -> None:

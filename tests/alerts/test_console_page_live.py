@@ -95,10 +95,12 @@ def test_a_lost_console_is_said_and_what_was_missed_is_fetched(
         site.server.stop()
         page.wait_for_selector('#live[data-state="lost"]')
         missed = keep(site.store, cases[1])
+        assert page.locator(f'#cards [data-id="{missed.alert_id}"]').count() == 0
         feed = Feed()
         with ConsoleServer(build_app(site.store, lambda: STATUS, feed), feed, port=port):
             page.wait_for_selector(f'#cards [data-id="{missed.alert_id}"]', timeout=10_000)
             page.wait_for_selector('#live[data-state="live"]')
+            assert page.locator("#cards [data-id]").count() == 2
         context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +25,46 @@ SIZE = ModelSize(
 CATEGORIES = ("abandoned_object", "fall", "fight", "running")
 
 
-def clip(rng: np.random.Generator, category: str, answer: bool, split: str) -> tuple[np.ndarray[Any, Any], Row]:
-    """Bright figures on noise, in the layout of the rendered clips."""
+def clip(
+    rng: np.random.Generator, category: str, answer: bool, split: str, *, walking: bool = False
+) -> tuple[np.ndarray[Any, Any], Row]:
+    """Bright figures on noise, in the layout of the rendered clips: anywhere, or two that walk side by side."""
     groups = int(rng.integers(5, 8))
     pictures = rng.integers(60, 90, (7, 2, 96, 160, 3), dtype=np.uint8)
     pictures[groups:] = 0
     objects = []
     for group in range(groups):
         things = []
-        for label in ("person", "bag" if category == "abandoned_object" else "person"):
-            x, y = int(rng.integers(0, 120)), int(rng.integers(0, 60))
-            pictures[group, 0, y : y + 30, x : x + 20] = (220, 200, 40) if answer else (30, 60, 220)
-            pictures[group, 1, y : y + 30, x : x + 20, 1:] = 255
-            box = (x / 160, y / 96, (x + 20) / 160, (y + 30) / 96)
+        second = "bag" if category == "abandoned_object" and not walking else "person"
+        for number, label in enumerate(("person", second)):
+            if walking:
+                x, y, width = 20 + 14 * group, 20 + 30 * number, 14
+            else:
+                x, y, width = int(rng.integers(0, 120)), int(rng.integers(0, 60)), 20
+            pictures[group, 0, y : y + 30, x : x + width] = (220, 200, 40) if answer else (30, 60, 220)
+            pictures[group, 1, y : y + 30, x : x + width, 1:] = 255
+            box = (x / 160, y / 96, (x + width) / 160, (y + 30) / 96)
             things.append(Thing(label=label, box=box, actor=answer, visible=1.0))
         objects.append(tuple(things))
     row = Row(
         groups=groups, times=tuple(float(k) for k in range(groups)), category=category,
-        question=questions(category)[int(rng.integers(8))], answer=answer, kind=category if answer else "walking",
+        question=questions(category)[0 if walking else int(rng.integers(8))], answer=answer,
+        kind=category if answer else "walking",
         start=1.0 if answer else None, end=4.0 if answer else None, objects=tuple(objects), split=split,  # type: ignore[arg-type]
     )  # fmt: skip
     return pictures, row
 
 
-def draw(folder: Path, seed: int = 0) -> Path:
-    """A folder of 24 training and 8 validation clips."""
+def draw(
+    folder: Path, seed: int = 0, *, rows: int = 32, categories: Sequence[str] = CATEGORIES, walking: bool = False
+) -> Path:
+    """A folder of 24 training clips, the rest for validation."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    made = [clip(rng, CATEGORIES[i % 4], i % 8 < 4, "val" if i >= 24 else "train") for i in range(32)]
+    made = [
+        clip(rng, categories[i % len(categories)], i % 8 < 4, "val" if i >= 24 else "train", walking=walking)
+        for i in range(rows)
+    ]
     np.save(folder / "pictures.npy", np.stack([pictures for pictures, _ in made]))
     (folder / "clips.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for _, row in made))
     return folder

@@ -31,45 +31,16 @@ from reasoner.train.gspo_config import GspoConfig, Lora
 from reasoner.train.gspo_run import begin, last_checkpoint
 from reasoner.train.judge import Judged, judge
 from reasoner.train.policy import Best, GspoTrainer, ratio_figures
-from reasoner.train.questions import questions
 from reasoner.train.release import card, export
-from reasoner.train.row import Row, Thing
+from tests.reasoner.drawn import draw
 
 KNOWN = open_folder(BUNDLED).notes.categories[:4]  # type: ignore[union-attr]
-
-
-def clip(rng: np.random.Generator, category: str, answer: bool, split: str) -> tuple[np.ndarray[Any, Any], Row]:
-    """Bright figures that move over noise, in the layout of rendered clips."""
-    groups = int(rng.integers(5, 8))
-    pictures = rng.integers(60, 90, (7, 2, 96, 160, 3), dtype=np.uint8)
-    pictures[groups:] = 0
-    objects = []
-    for group in range(groups):
-        things = []
-        for place in range(2):
-            x, y = 20 + 14 * group, 20 + 30 * place
-            pictures[group, 0, y : y + 30, x : x + 14] = (220, 200, 40) if answer else (30, 60, 220)
-            pictures[group, 1, y : y + 30, x : x + 14, 1:] = 255
-            box = (x / 160, y / 96, (x + 14) / 160, (y + 30) / 96)
-            things.append(Thing(label="person", box=box, actor=answer, visible=1.0))
-        objects.append(tuple(things))
-    row = Row(
-        groups=groups, times=tuple(float(k) for k in range(groups)), category=category,
-        question=questions(category)[0], answer=answer, kind=category if answer else "walking",
-        start=1.0 if answer else None, end=4.0 if answer else None, objects=tuple(objects), split=split,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return pictures, row
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    made = [clip(rng, KNOWN[i % len(KNOWN)], i % 8 < 4, "val" if i >= 24 else "train") for i in range(40)]
-    np.save(folder / "pictures.npy", np.stack([pictures for pictures, _ in made]))
-    (folder / "clips.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for _, row in made))
-    return folder
+    return draw(tmp_path_factory.mktemp("clips"), rows=40, categories=KNOWN, walking=True)
 
 
 def config(clips: Path, /, **more: Any) -> GspoConfig:
