@@ -52,6 +52,7 @@ const COMPONENTS = {
   coarse: "Watcher's score",
   crop_check: "Crop asked again",
   consistency: "Answer fits its claims",
+  frame_order: "Pictures in order",
 };
 
 export const componentName = (key) => (Object.hasOwn(COMPONENTS, key) ? COMPONENTS[key] : key.replaceAll("_", " "));
@@ -62,6 +63,7 @@ const REASONS = {
   no_evidence: "The model pointed at nothing that could be checked.",
   outside_zones: "The evidence lies outside the zones of the rule.",
   answer_no: "The model's answer was no.",
+  unsure_yes: "The model's yes was not sure enough.",
 };
 
 export const reason = (key) => (Object.hasOwn(REASONS, key) ? REASONS[key] : key.replaceAll("_", " "));
