@@ -23,6 +23,7 @@ from reasoner.recording import Recording
 from reasoner.train.errors import BadCheckpoint, BadRows, PartMissing, TrainError
 from reasoner.train.finetune import finetune, load_rows, new_course, new_trainer
 from reasoner.train.finetune_config import FinetuneConfig, Lora
+from reasoner.train.gspo_config import GspoConfig
 from reasoner.train.lesson import IGNORED, Collate, Lessons, grounded_spans, tokens_of
 from reasoner.train.shown import Pick, moments, show
 from reasoner.train.stgr_file import read
@@ -401,6 +402,8 @@ def test_the_examples_fit_the_code() -> None:
         tomllib.loads(text.replace("\n# [lora]\n# rank = 16\n# alpha = 32", "\n[lora]\nrank = 16")), FinetuneConfig
     )
     assert adapted.lora == Lora(rank=16)
+    rewarded = msgspec.convert(tomllib.loads((examples / "train-gspo-qwen3vl.toml").read_text()), GspoConfig)
+    assert rewarded.updates_per_block > 1 and len(rewarded.reward.weights()) == 10
     launch = (examples / "accelerate-fsdp.yaml").read_text()
     (wrapped,) = [line.split(":")[1].strip() for line in launch.splitlines() if "layer_cls_to_wrap" in line]
     module: Any = transformers.models.qwen3_vl.modeling_qwen3_vl
