@@ -23,6 +23,7 @@ from alerts.provenance import (
     Node,
     Provenance,
     ReasonerModel,
+    RecheckRecord,
     RuleRecord,
     Site,
 )
@@ -158,6 +159,16 @@ def _confidence(verdict: Verdict) -> ConfidenceRecord:
             ece=made.calibration.ece,
             n=made.calibration.n,
             date=made.calibration.date,
+        ),
+        rechecks=tuple(
+            RecheckRecord(
+                kind=check.kind,
+                status=check.status,
+                score=check.score,
+                cost_ms=round(1000 * check.cost_s),
+                tokens=check.tokens,
+            )
+            for check in verdict.rechecks
         ),
     )
 

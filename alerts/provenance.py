@@ -137,13 +137,25 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-class ConfidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The model asked once more about what it cites, without its own answer."""
+
+    kind: Literal["crop", "masked"]
+    """`crop`: shown the cited boxes alone; `masked`: shown everything but them."""
+    status: Literal["supported", "contradicted", "unchecked"]
+    score: Unit
+    cost_ms: Count
+    tokens: Count
+
+
+class ConfidenceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Calibrated probability that the rule's question is true."""
 
     p: Unit
     interval: tuple[Unit, Unit]
     components: dict[str, Unit]
     calibration: CalibrationRecord
+    rechecks: tuple[RecheckRecord, ...] = ()
 
 
 class CoarseModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from deploy.models import ACTIONS
+
 DESCRIPTION = "Watches live cameras and raises alerts that prove themselves: what, when, where and how sure."
 
 
@@ -42,8 +44,7 @@ def parser() -> OneLineParser:
     _ask(_add(commands, "ask", "one recorded video, one question: answer, evidence, confidence"))
     _simulate(_add(commands, "simulate", "just the simulated cameras, or their scenes as files"))
     _alerts(_add(commands, "alerts", "the store: look, export, check"))
-    models = _add(commands, "models", "what the bundled models can see")
-    _add(models.add_subparsers(metavar="ACTION", required=True), "models list", "name, folder and categories of each")
+    _models(_add(commands, "models", "the models that are here, and fetching others"))
     _train(_add(commands, "train", "train a model on the synthetic scenes"))
     return top
 
@@ -131,6 +132,12 @@ def _alerts(one: OneLineParser) -> None:
             )
         if name == "media":
             action.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: .)")
+
+
+def _models(one: OneLineParser) -> None:
+    actions = one.add_subparsers(metavar="ACTION", required=True)
+    for action in ACTIONS:
+        action.arguments(_add(actions, f"models {action.name}", action.text))
 
 
 def _train(one: OneLineParser) -> None:

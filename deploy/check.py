@@ -104,13 +104,13 @@ def _models(config: Config, probe: bool) -> list[Row]:
 def _scorer_folder(config: Config) -> str:
     from detector.errors import RuleNotServed
     from detector.folder import read_folder
-    from detector.scorer import unserved
+    from detector.scorer import sees, unserved
 
     record = read_folder(config.detector.model).record
     for rule in config.rule:
         if reason := unserved(rule, record):
             raise RuleNotServed(reason)
-    return f"{record.name}, {config.detector.engine} engine, sees {', '.join(sorted(record.categories))}"
+    return f"{record.name}, {config.detector.engine} engine, {sees(record)}"
 
 
 def _scorer(config: Config) -> str:
@@ -163,7 +163,7 @@ def _reasoner(config: Config) -> list[Row]:
     try:
         reasons = ((rule, reasoner.supports(rule)) for rule in config.rule)
         unserved = [Row("FAIL", f"rule {rule.id}", reason) for rule, reason in reasons if reason]
-        return [Row("ok", "reasoner", reasoner.describe()), *unserved]
+        return [_attempt("reasoner", reasoner.probe), *unserved]
     finally:
         reasoner.close()
 

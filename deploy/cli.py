@@ -10,11 +10,13 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from deploy.arguments import parse
+from deploy.models import ACTIONS, Action
 
 STUCK = ("reason-", "score-")
 """Names of the threads in which models run."""
@@ -213,12 +215,8 @@ def alerts_export(arguments: Namespace) -> int:
     return 1 if made.left_out else 0
 
 
-def models_list(arguments: Namespace) -> int:
-    from deploy.bundled import models
-    from deploy.screen import table
-
-    _say_all(table(models()))
-    return 0
+def _models(action: Action, arguments: Namespace) -> int:
+    return action.run(arguments, say, note)
 
 
 def train_scorer(arguments: Namespace) -> int:
@@ -289,7 +287,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "alerts_verify": alerts_verify,
     "alerts_review": alerts_review,
     "alerts_export": alerts_export,
-    "models_list": models_list,
+    **{f"models_{action.name}": partial(_models, action) for action in ACTIONS},
     "train_scorer": train_scorer,
     "train_sft": train_sft,
     "train_gspo": train_gspo,

@@ -5,6 +5,8 @@ DeployError
 ├── UsageError     (ValueError)         a command's arguments do not fit together               exit 2
 ├── PortInUse      (OSError)            a port that the process must listen on is taken         exit 2
 ├── PartMissing    (ModuleNotFoundError) an optional part of the installation is not there      exit 2
+├── PullFailed     (RuntimeError)       a checkpoint cannot be fetched as it should be          exit 1
+│   └── PullInterrupted                 the site is out of reach; trying again may help         exit 1
 └── RunFailed      (RuntimeError)       the line cannot go on                                   exit 1
 """
 
@@ -30,6 +32,19 @@ class PortInUse(DeployError, OSError):
 
 class PartMissing(DeployError, ModuleNotFoundError):
     """A library of an optional part (`pip install witness[...]`) is not installed."""
+
+
+class PullFailed(DeployError, RuntimeError):
+    """A checkpoint that the hub does not give, or gives otherwise than it states."""
+
+
+class PullInterrupted(PullFailed):
+    """The hub is out of reach or busy."""
+
+    def __init__(self, text: str, pause_s: float = 0.0) -> None:
+        """pause_s: what the site asks to be left alone for."""
+        super().__init__(text)
+        self.pause_s = pause_s
 
 
 class RunFailed(DeployError, RuntimeError):

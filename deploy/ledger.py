@@ -25,6 +25,8 @@ class Ledger:
         self._ends: dict[End, int] = {"alert": 0, "rejected": 0, "merged": 0, "shed": 0}
         self.finished_earlier: dict[End, int] = dict(self._ends)
         """How windows that an earlier run had left unfinished ended."""
+        self.late = 0
+        """Outcomes that came when their window had already ended, as an answer after its time: dropped."""
 
     def flag(self, window_id: str) -> None:
         with self._lock:
@@ -40,6 +42,7 @@ class Ledger:
         """Record the outcome unless somebody else already does; an error of `record` leaves the window open."""
         with self._lock:
             if window_id not in self._open:
+                self.late += 1
                 return False
             of_this_run = self._open.pop(window_id)
         try:

@@ -77,7 +77,8 @@ class Node:
             self._open_console()
         self._telemetry = telemetry.start(config.telemetry, config.site.node_id)
         self._parts.callback(self._telemetry.close)
-        self.scorer: Scorer = Scorer.load(config.detector, config.rule)
+        zones = {camera.id: camera.zones for camera in config.camera}
+        self.scorer: Scorer = Scorer.load(config.detector, config.rule, zones)
         self._parts.callback(self.scorer.close)
         self.reasoner: Reasoner = Reasoner.load(shared(config.reasoner, os.cpu_count() or 1))
         self._parts.callback(self.reasoner.close)

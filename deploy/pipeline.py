@@ -20,6 +20,7 @@ from alerts.errors import EvidenceLost, StoreError
 from alerts.origin import Origin
 from deploy.admission import Admission, Bound, Shed, Ticket
 from deploy.config import Config
+from deploy.errors import one_line
 from deploy.fetch import Fetch, Group
 from deploy.inbox import Fifo
 from deploy.ledger import Ledger
@@ -66,6 +67,7 @@ class Pipeline:
         self._config = config
         self._store = store
         self._scorer = scorer
+        self.reasoner = reasoner
         self.ledger = Ledger()
         self.shed_reasons: Counter[str] = Counter()
         """Why windows were not examined, without the details of each."""
@@ -97,6 +99,7 @@ class Pipeline:
 
     def _links(self, reason: Reason, decide: Decide) -> Sequence[Link[Any, Any]]:
         cameras = len(self._sites)
+        settings = self._config.reasoner
         fetch = Fetch(
             self.cameras,
             self._rules,
@@ -132,8 +135,9 @@ class Pipeline:
                 stage=reason,
                 inboxes=[self.admission],
                 key=lambda ticket: ticket.span.window_id,
-                on_poison=lambda ticket, error: self._shed(ticket.span, shed_reason(error)),
+                on_poison=lambda ticket, error: self._failed(reason, ticket, error),
                 on_left=lambda ticket: self._shed(ticket.span, "stopped"),
+                workers=settings.max_requests if settings.backend == "openai" else 1,
             ),
             Link[Judgement, None](
                 name="decide",
@@ -220,6 +224,15 @@ class Pipeline:
 
     def _shed_ticket(self, shed: Shed) -> None:
         self._shed(shed.span, shed.reason)
+
+    def _failed(self, reason: Reason, ticket: Ticket, error: Exception) -> None:
+        """A window that the model failed on goes to a person where the first look saw enough, else it is shed."""
+        judgement = reason.failed(ticket, error)
+        if judgement is None or not self.runner.links[3].put(judgement):
+            self._shed(ticket.span, shed_reason(error))
+            return
+        span = ticket.span
+        log.error("camera %s, rule %s: left to a person: %s", span.camera_id, span.rule_id, one_line(error))
 
     def _unscored(self, frame: CoarseFrame, error: Exception) -> None:
         """One line for the first frame and each hundredth: a camera may send many that cannot be scored."""

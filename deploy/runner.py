@@ -51,7 +51,7 @@ class LinkStats:
 
 @dataclass(slots=True, kw_only=True)
 class Link(Generic[In, Out]):
-    """A stage with what goes around it. One worker thread per inbox; a lane keeps its order."""
+    """A stage with what goes around it. A lane keeps its order while its inbox has one worker."""
 
     name: str
     stage: Callable[[Sequence[In]], Sequence[Out]]
@@ -66,6 +66,8 @@ class Link(Generic[In, Out]):
     """Name of a record in traces."""
     flush: Callable[[], Sequence[Out]] | None = None
     """Called once when all inboxes are closed and empty: what the stage still holds."""
+    workers: int = 1
+    """Threads of each inbox: more than one where the stage mostly waits for somebody else."""
     max_batch: int = 1
     max_wait_s: float = 0.0
     retry_s: float = 60.0
@@ -88,6 +90,7 @@ class Runner:
             link.name: [
                 threading.Thread(target=self._work, args=(index, inbox), name=f"{link.name}-{lane}", daemon=True)
                 for lane, inbox in enumerate(link.inboxes)
+                for _ in range(link.workers)
             ]
             for index, link in enumerate(self.links)
         }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.alert import Alert
-from alerts.errors import EvidenceLost, RevisionConflict, StoreError, StoreFull
+from alerts.errors import AlertsError, EvidenceLost, RevisionConflict, StoreError, StoreFull
 from alerts.origin import Origin
 from alerts.policy import Merged, New, Rejected, decide
 from deploy.admission import Ticket
@@ -25,6 +25,7 @@ from detector.window import Span, Window
 from ingest.config import CameraConfig, Point
 from ingest.errors import CutUnavailable
 from ingest.frame import CoarseFrame
+from reasoner.errors import PictureUnreadable, ReasonerError
 from reasoner.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -118,6 +119,21 @@ class Reason:
         camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
         verdict = self._reasoner.reason(window, rule, zones(rule, camera), camera.name or camera.id)
         return Judgement(window, verdict)
+
+    def failed(self, ticket: Ticket, error: Exception) -> Judgement | None:
+        """What a person is asked instead, when the model and not the evidence was at fault; None: nothing. For a link's
+        `on_poison`, so it does not raise."""
+        if isinstance(error, (StoreError, EvidenceLost, PictureUnreadable)):
+            return None
+        span = ticket.span
+        try:
+            window = self._store.load_window(span.window_id)
+            camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
+            verdict = self._reasoner.failed(window, rule, zones(rule, camera))
+        except (AlertsError, ReasonerError, OSError, RuntimeError, ValueError) as another:
+            log.error("window %s: nothing can be shown of it: %s", span.window_id, one_line(another))
+            return None
+        return None if verdict is None else Judgement(window, verdict)
 
 
 class Decide:

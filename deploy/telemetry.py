@@ -104,6 +104,16 @@ def watch(telemetry: Telemetry, line: Pipeline) -> None:
     telemetry.gauge("witness.inbox.dropped", dropped, "Records given up because an inbox was full")
     telemetry.gauge("witness.windows", windows, "Flagged windows of this run and how they ended")
     telemetry.gauge(
+        "witness.windows.late",
+        lambda: [(line.ledger.late, {})],
+        "Outcomes dropped because their window had already ended",
+    )
+    telemetry.gauge(
+        "witness.reasoner",
+        lambda: [(number, {"count": name}) for name, number in line.reasoner.counts().items()],
+        "What a model server, or a model in its own process, cost so far",
+    )
+    telemetry.gauge(
         "witness.windows.shed",
         lambda: [(number, {"reason": reason}) for reason, number in list(line.shed_reasons.items())],
         "Windows that were not examined",

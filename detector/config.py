@@ -9,6 +9,7 @@ from detector.rule import Category
 from ingest.config import Positive
 
 EngineKind = Literal["auto", "tensorrt", "onnx", "torch"]
+Precision = Literal["auto", "fp32", "fp16", "int8", "fp8"]
 Padding = Annotated[float, Meta(ge=0, le=30)]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -48,6 +49,9 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`bundled`, or a folder written by `witness train scorer`."""
     engine: EngineKind = "auto"
     """`auto` takes the first that runs here: tensorrt, onnx on CUDA, onnx on the CPU, torch."""
+    precision: Precision = "auto"
+    """What the image tower computes in. `auto` is fp32 on ONNX Runtime and torch, fp16 on TensorRT; int8 on ONNX Runtime
+    needs the graph that `witness models export MODEL --precision int8` writes."""
     max_batch: Annotated[int, Meta(ge=1, le=64)] = 16
     """Most pictures in one call of the engine; more are split."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1

@@ -6,7 +6,8 @@ DetectorError
 ├── EngineMismatch     (ValueError)    names, dtypes or shapes differ from what the engine serves
 ├── EngineClosed       (RuntimeError)  an engine was called after `close()`
 ├── RuleNotServed      (ValueError)    the model was not trained for the rule's category
-└── TrainingError      (ValueError)    a training cannot start or go on as asked
+├── TrainingError      (ValueError)    a training cannot start or go on as asked
+└── ExportError        (ValueError)    a model cannot be written as asked
 
 Each message is one line: what, where, and how to mend it. The builtin bases let a caller decide between
 "again" and "hopeless" without knowing this module.
@@ -38,4 +39,8 @@ class RuleNotServed(DetectorError, ValueError):
 
 
 class TrainingError(DetectorError, ValueError):
-    """Raised by training and export."""
+    """Raised by training."""
+
+
+class ExportError(DetectorError, ValueError):
+    """Raised while a model is exported, quantised or compiled."""

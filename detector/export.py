@@ -22,6 +22,7 @@ from detector.folder import (
     IMAGE_GRAPH,
     RECORD,
     TEXT_GRAPH,
+    TOKENIZER,
     WEIGHTS,
     CategoryRecord,
     ScorerFolder,
@@ -34,28 +35,31 @@ if TYPE_CHECKING:
     from torch import nn
 
     from detector.model import ScorerModel
+    from detector.pair import PairModel
 
 OPSET = 17
 TOLERANCE = 2e-5
 """Largest difference allowed between ONNX Runtime and torch in one component of a unit vector."""
 
 
-def write_weights(model: ScorerModel, folder: Path) -> None:
-    """Writes the weights and both graphs. Everything else (`write_record`) builds on these files."""
+def write_weights(model: ScorerModel | PairModel, folder: Path) -> None:
+    """Writes the weights and both graphs. Everything else (`write_record`) builds on these files.
+
+    The graphs need no weights but their names, so it does not matter that those of `model` are not rounded.
+    """
     import torch
     from safetensors.torch import save_file
 
-    from detector.model import load_weights, weights
+    from detector.model import weights
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights(model), folder / WEIGHTS)
-    rounded = load_weights(model.shape, folder / WEIGHTS)
     shape = model.shape
     width, height = shape.picture_size
     pictures = torch.zeros((2, height, width, shape.channels), dtype=torch.uint8)
     ids = torch.ones((2, shape.text_length), dtype=torch.int64)
-    _export(rounded.image, "image.", pictures, "pictures", "tokens", folder / IMAGE_GRAPH)
-    _export(rounded.text, "text.", ids, "ids", "texts", folder / TEXT_GRAPH)
+    _export(model.image, "image.", pictures, "pictures", "tokens", folder / IMAGE_GRAPH)
+    _export(model.text, "text.", ids, "ids", "texts", folder / TEXT_GRAPH)
 
 
 def write_record(folder: Path, record: ScorerRecord) -> ScorerFolder:
@@ -63,13 +67,27 @@ def write_record(folder: Path, record: ScorerRecord) -> ScorerFolder:
 
     Raises TrainingError if ONNX Runtime and torch disagree by more than `TOLERANCE`.
     """
-    record = msgspec.structs.replace(record, sha256=hashes(folder))
-    (folder / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-    written = read_folder(str(folder))
+    written = seal(folder, record)
     difference = parity(written)
     if difference > TOLERANCE:
         raise TrainingError(f"{folder}: ONNX Runtime and torch differ by {difference:.1e}, more than {TOLERANCE:.0e}")
     return written
+
+
+def seal(folder: Path, record: ScorerRecord) -> ScorerFolder:
+    """Writes `scorer.json` for the files that are there, and reads the folder back."""
+    record = msgspec.structs.replace(record, sha256=hashes(folder))
+    (folder / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    return read_folder(str(folder))
+
+
+def rewrite(folder: ScorerFolder, out: Path) -> ScorerFolder:
+    """Writes a trained scorer's folder anew from its weights: what the graphs are today."""
+    from detector.model import load_weights
+
+    write_weights(load_weights(folder.record.shape, folder.file(WEIGHTS)), out)
+    (out / TOKENIZER).write_bytes(folder.file(TOKENIZER).read_bytes())
+    return write_record(out, folder.record)
 
 
 def draft(model: ScorerModel, name: str, categories: Mapping[str, CategoryRecord]) -> ScorerRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,6 +18,12 @@ WEIGHTS = "scorer.safetensors"
 TOKENIZER = "tokenizer.json"
 FILES = (IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, TOKENIZER)
 """The two graphs hold no weights of their own: they point into the safetensors file, which torch reads as well."""
+INT8_GRAPH = "scorer.int8.onnx"
+"""The image tower in 8 bits, with its weights inside; only where `witness models export --precision int8` wrote it."""
+ARCHITECTURE = "config.json"
+"""Of a model of transformers: its own configuration, from which its own classes are built."""
+
+Tokens = Literal["grid", "summary", "summary+grid"]
 
 BUNDLED = Path(__file__).parent / "models" / "bundled"
 
@@ -53,11 +60,27 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     text_length: int = 40
     vocabulary: int
     dim: int
+    tokens: Tokens = "grid"
+    """What the image tower gives: a vector per cell of the grid, row by row; one vector for the picture; or both, the
+    picture's first."""
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Columns and rows of tokens."""
+        """Columns and rows of cells."""
         return self.picture_size[0] // self.patch, self.picture_size[1] // self.patch
+
+    @property
+    def length(self) -> int:
+        """Vectors per picture: T of `detector.engines.Engine.image`."""
+        columns, rows = self.grid
+        return ("summary" in self.tokens) + ("grid" in self.tokens) * columns * rows
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a checkpoint's image processor scales a picture, per channel: `(value / 255 - mean) / std`."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 class ScorerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,9 +95,24 @@ class ScorerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sharpness: float
     """Of the pool over tokens, see `detector.similarity.pooled`."""
     categories: dict[str, CategoryRecord]
+    default: CategoryRecord | None = None
+    """For rules of any category, of a model that was trained on pictures and their captions at large: its logit is
+    `detector.contrast`'s. None: only `categories` are served."""
+    neutral: tuple[str, ...] = ()
+    """Texts of a picture in which nothing is to be told, for the contrast."""
+    prompt: str = "{category}: {watch}"
+    """The text that a rule becomes."""
+    architecture: str = ""
+    """`model_type` of the classes of transformers that run it in torch; empty: `detector.model`."""
+    scaling: Scaling | None = None
+    """Inside the graph; here for torch."""
     sha256: dict[str, str]
     """Of each other file of the folder."""
     training: dict[str, int | float | str] = {}
+
+    def calibration(self, category: str) -> CategoryRecord | None:
+        """How a rule of this category becomes a score; None: it does not."""
+        return self.categories.get(category, self.default)
 
 
 class ScorerFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +129,9 @@ def sha256(path: Path) -> str:
 
 
 def hashes(path: Path, names: Iterable[str] = FILES) -> dict[str, str]:
-    return {name: sha256(path / name) for name in names}
+    """Of the files that every folder has, and of those that this one has besides."""
+    also = (name for name in (INT8_GRAPH, ARCHITECTURE) if (path / name).is_file())
+    return {name: sha256(path / name) for name in (*names, *also)}
 
 
 def read_folder(model: str) -> ScorerFolder:
@@ -115,7 +155,9 @@ def read_folder(model: str) -> ScorerFolder:
         raise ModelFolderError(f"{where}: {path / RECORD} cannot be read ({error}); train or copy it again") from None
     if record.format != 1:
         raise ModelFolderError(f"{where}: {RECORD} has format {record.format}, this version reads 1; train it again")
-    for name in FILES:
+    for name in dict.fromkeys((*FILES, *record.sha256)):
+        if Path(name).name != name:
+            raise ModelFolderError(f"{where}: {RECORD} names {name!r}, which is no file of the folder; copy it again")
         file = path / name
         if not file.is_file():
             raise ModelFolderError(f"{where}: {path} is incomplete, {name} is missing; copy the whole folder again")

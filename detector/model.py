@@ -145,7 +145,7 @@ class ScorerModel(nn.Module):
         return scale * pool + self.bias, scale * similar + self.token_bias
 
 
-def weights(model: ScorerModel) -> dict[str, Tensor]:
+def weights(model: nn.Module) -> dict[str, Tensor]:
     """What the folder stores: both towers in half precision, contiguous."""
     return {
         name: tensor.detach().to("cpu", torch.float16).contiguous()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from detector.config import DetectorConfig
+from detector.contrast import Usual, margins
 from detector.engines import Engine, load_engine
 from detector.errors import RuleNotServed
-from detector.folder import TOKENIZER, ScorerFolder, ScorerRecord, read_folder
+from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, ScorerRecord, read_folder
 from detector.memory import CameraMemory
 from detector.novelty import Novelty
 from detector.rule import Rule
 from detector.similarity import pooled, probability
 from detector.statement import Tokens, statement
+from detector.zone import ZoneMasks, Zones
 from ingest.frame import CoarseFrame
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def unserved(rule: Rule, record: ScorerRecord) -> str | None:
     """None if a model serves the rule, else one line saying why not and the way out."""
-    if rule.category in record.categories:
+    if record.calibration(rule.category) is not None:
         return None
     known = ", ".join(sorted(record.categories))
     return (
@@ -37,42 +39,67 @@ def unserved(rule: Rule, record: ScorerRecord) -> str | None:
     )
 
 
+def sees(record: ScorerRecord) -> str:
+    """For people: the categories of a model, or that any is served."""
+    return "any category" if record.default else f"categories {', '.join(sorted(record.categories))}"
+
+
+def _calibration(rule: Rule, record: ScorerRecord) -> CategoryRecord:
+    known = record.calibration(rule.category)
+    if known is None:
+        raise RuleNotServed(unserved(rule, record))
+    return known
+
+
 class Scorer:
     """Holds the image tower, one text vector per rule, and what each camera has shown so far. Thread-safe."""
 
-    def __init__(self, folder: ScorerFolder, engine: Engine, rules: Sequence[Rule], max_batch: int) -> None:
-        """Takes over the engine. Raises RuleNotServed for a rule whose category the model does not know."""
-        for rule in rules:
-            if reason := unserved(rule, folder.record):
-                raise RuleNotServed(reason)
+    def __init__(
+        self,
+        folder: ScorerFolder,
+        engine: Engine,
+        rules: Sequence[Rule],
+        max_batch: int,
+        zones: Mapping[str, Zones] | None = None,
+    ) -> None:
+        """Takes over the engine. zones: camera id to its polygons, for rules that name some.
+
+        Raises RuleNotServed for a rule whose category the model does not know.
+        """
+        record = folder.record
+        self._calibrations = tuple(_calibration(rule, record) for rule in rules)
         self._folder = folder
         self._engine = engine
         self._rules = tuple(rules)
         self._max_batch = min(max_batch, engine.max_batch)
-        self._texts = self._embed([statement(rule.category, rule.watch) for rule in rules])
+        self._texts = self._embed([statement(rule.category, rule.watch, record.prompt) for rule in rules])
+        self._neutral = self._embed(record.neutral)
+        self._masks = ZoneMasks(record.shape, self._rules, zones or {})
         self._memories: dict[str, CameraMemory] = {}
         self._novelties: dict[str, Novelty] = {}
+        self._usual: dict[str, Usual] = {}
         self._lock = threading.Lock()
-        record = folder.record
         self.thresholds: NDArray[np.float32] = np.array(
             [
-                record.categories[rule.category].threshold if rule.threshold is None else rule.threshold
-                for rule in rules
+                known.threshold if rule.threshold is None else rule.threshold
+                for rule, known in zip(rules, self._calibrations, strict=True)
             ],
             np.float32,
         )
         """float32 (rules,): the rule's own threshold, else the model's for its category."""
 
     @classmethod
-    def load(cls, config: DetectorConfig, rules: Sequence[Rule]) -> Scorer:
-        """Opens the model, starts the engine and runs the text tower once per rule.
+    def load(
+        cls, config: DetectorConfig, rules: Sequence[Rule], zones: Mapping[str, Zones] | None = None
+    ) -> Scorer:
+        """Opens the model, starts the engine and runs the text tower once per rule. zones: camera id to its polygons.
 
         Raises ModelFolderError, EngineUnavailable, EngineMismatch or RuleNotServed, each with one line.
         """
         folder = read_folder(config.model)
-        engine = load_engine(config.engine, folder, threads=config.threads)
+        engine = load_engine(config.engine, folder, threads=config.threads, precision=config.precision)
         try:
-            scorer = cls(folder, engine, rules, config.max_batch)
+            scorer = cls(folder, engine, rules, config.max_batch, zones)
         except Exception:
             engine.close()
             raise
@@ -97,11 +124,10 @@ class Scorer:
                 ],
                 np.float32,
             )
-        record = self._folder.record
-        logits = record.scale * pooled(tokens, self._texts, record.sharpness) + record.bias
-        for column, rule in enumerate(self._rules):
+        logits = self._logits([frame.camera_id for frame in frames], tokens)
+        for column, (rule, known) in enumerate(zip(self._rules, self._calibrations, strict=True)):
             served = np.array([rule.applies_to(frame.camera_id) for frame in frames])
-            scores[:, column] = probability(logits[:, column], novelty, record.categories[rule.category]) * served
+            scores[:, column] = probability(logits[:, column], novelty, known) * served
         return scores
 
     def background_jpeg(self, camera_id: str, before_utc_ns: int | None = None) -> bytes:
@@ -116,7 +142,7 @@ class Scorer:
         width, height = record.shape.picture_size
         return (
             f"scorer {record.name} on {self._engine.name}, {width}x{height} px, "
-            f"categories {', '.join(sorted(record.categories))}, {len(self._rules)} rules"
+            f"{sees(record)}, {len(self._rules)} rules"
         )
 
     def close(self) -> None:
@@ -127,6 +153,25 @@ class Scorer:
         if memory is None:
             memory = self._memories[frame.camera_id] = CameraMemory(self._folder.record.shape.picture_size)
         return memory.look(frame.epoch, frame.stamp.utc_ns, frame.image())[..., : self._folder.record.shape.channels]
+
+    def _logits(self, cameras: Sequence[str], tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (pictures, rules), where the rule's zones are."""
+        record, masks = self._folder.record, self._masks.of(cameras)
+        logits = record.scale * pooled(tokens, self._texts, record.sharpness, masks) + record.bias
+        if not len(self._neutral):
+            return np.asarray(logits, np.float32)
+        # The neutral texts are asked of the same tokens as the rule: each rule has its own level.
+        for column in range(len(self._rules)):
+            mask = None if masks is None else np.repeat(masks[:, column : column + 1], len(self._neutral), axis=1)
+            neutral = record.scale * pooled(tokens, self._neutral, record.sharpness, mask) + record.bias
+            logits[:, column] = margins(logits[:, column : column + 1], neutral)[:, 0]
+        with self._lock:
+            return np.stack(
+                [
+                    self._usual.setdefault(camera, Usual(len(self._rules))).excess(row)
+                    for camera, row in zip(cameras, logits, strict=True)
+                ]
+            )
 
     def _tokens(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         starts = range(0, len(pictures), self._max_batch)

@@ -20,14 +20,15 @@ def pooled(
     tokens: float32 (pictures, T, dim), texts: float32 (texts, dim), all of unit length. The text is the query of an
     attention pool over the picture's tokens, `sum_t softmax_t(sharpness * s_t) * s_t`: a small event in one corner
     counts as much as one that fills the picture, and a tower that gives one vector (T = 1) gives its plain cosine.
-    mask: bool (texts, T), tokens that may count for each text (a rule's zones); at least one each.
+    mask: bool (texts, T) or (pictures, texts, T), tokens that may count for each text (a rule's zones,
+    `detector.zone`); at least one each.
     """
     similar = np.einsum("ntd,md->nmt", tokens, texts, optimize=True)
     if mask is not None:
-        similar = np.where(mask[None], similar, np.float32(-1.0))
+        similar = np.where(mask, similar, np.float32(-1.0))
     weights = np.exp(sharpness * (similar - similar.max(axis=2, keepdims=True)))
     if mask is not None:
-        weights = weights * mask[None]
+        weights = weights * mask
     return np.asarray((weights * similar).sum(axis=2) / weights.sum(axis=2), np.float32)
 
 

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 PAD = 0
 
 
-def statement(category: str, watch: str) -> str:
-    """`fall: a person lies on the floor`. The category goes first: it holds when the wording is unusual."""
-    return f"{category}: {' '.join(watch.split())}"
+PROMPT = "{category}: {watch}"
+
+
+def statement(category: str, watch: str, prompt: str = PROMPT) -> str:
+    """`fall: a person lies on the floor`. The category goes first: it holds when the wording is unusual. Models that
+    were trained on captions at large have a prompt of their own."""
+    return prompt.replace("{category}", category).replace("{watch}", " ".join(watch.split()))
 
 
 class Tokens:
@@ -33,7 +37,7 @@ class Tokens:
         self._length = length
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """int64 (texts, length), padded with 0 at the end; longer texts lose their end."""
+        """int64 (texts, length), padded with 0 at the end unless the file says otherwise; longer texts lose their end."""
         import numpy as np
 
         ids = np.full((len(texts), self._length), PAD, np.int64)

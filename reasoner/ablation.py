@@ -7,11 +7,12 @@ the accuracy benchmark publishes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from reasoner.boxes import Box
 from reasoner.evidence import Binding, Bound, Frame, bind
 from reasoner.parse import Parsed, parse
 
@@ -35,6 +36,7 @@ class Heard(NamedTuple):
     """A window as the model was shown it, and what it said."""
 
     window: Window
+    rule: Rule
     seen: Look
     output: Output
     parsed: Parsed
@@ -50,7 +52,7 @@ def hear(reasoner: Reasoner, window: Window, rule: Rule, place: str) -> Heard:
     output = reasoner.backend.answer(prompt, seen.pictures)
     times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
     parsed = parse(output.text, times_s[-1])
-    return Heard(window, seen, output, parsed, bind(parsed.claims, times_s, frame_of(reasoner, seen)))
+    return Heard(window, rule, seen, output, parsed, bind(parsed.claims, times_s, frame_of(reasoner, seen)))
 
 
 def frame_of(reasoner: Reasoner, seen: Look) -> Frame:
@@ -60,7 +62,9 @@ def frame_of(reasoner: Reasoner, seen: Look) -> Frame:
 
 def confidence(reasoner: Reasoner, claims: Heard, pixels: Heard) -> Confidence:
     """In the claims of one hearing before the pixels of another."""
-    return reasoner.weigh(pixels.window, pixels.seen, pixels.output, claims.parsed, claims.binding)[1]
+    return reasoner.weigh(
+        pixels.window, pixels.rule, pixels.seen, pixels.output, claims.parsed, claims.binding
+    ).confidence
 
 
 def held_against(reasoner: Reasoner, heard: Heard, then: Window) -> Heard:
@@ -73,7 +77,27 @@ def held_against(reasoner: Reasoner, heard: Heard, then: Window) -> Heard:
 
 
 def blanked(window: Window, bound: Sequence[Bound]) -> Window:
-    """With every cited box filled as the camera usually shows it there: its background, else the frames' median."""
+    """With every cited box filled, in its frame, as the camera usually shows it there: its background, else the
+    frames' median."""
+    places: dict[int, list[Box]] = {}
+    for item in bound:
+        places.setdefault(item.frame, []).append(item.box)
+    return _filled(window, places)
+
+
+def masked(window: Window, bound: Sequence[Bound]) -> Window:
+    """With the region around all cited boxes filled so in every frame: what is cited is nowhere to be seen there."""
+    boxes = [item.box for item in bound]
+    region = Box(
+        min(box.x1 for box in boxes),
+        min(box.y1 for box in boxes),
+        max(box.x2 for box in boxes),
+        max(box.y2 for box in boxes),
+    )
+    return _filled(window, {index: [region] for index in range(len(window.cut.frames))})
+
+
+def _filled(window: Window, places: Mapping[int, Sequence[Box]]) -> Window:
     import cv2
     import numpy as np
 
@@ -82,14 +106,13 @@ def blanked(window: Window, bound: Sequence[Bound]) -> Window:
     pictures = [decode(frame.jpeg, "a fine frame") for frame in window.cut.frames]
     still = decode(window.background, "a background") if window.background else np.median(pictures, axis=0)
     frames = list(window.cut.frames)
-    for index in {item.frame for item in bound}:
+    for index, boxes in places.items():
         picture = pictures[index].copy()
         height, width = picture.shape[:2]
         fill = cv2.resize(np.asarray(still, np.uint8), (width, height), interpolation=cv2.INTER_AREA)
-        for item in bound:
-            if item.frame == index:
-                x1, y1, x2, y2 = item.box.pixels((width, height))
-                picture[y1:y2, x1:x2] = fill[y1:y2, x1:x2]
+        for box in boxes:
+            x1, y1, x2, y2 = box.pixels((width, height))
+            picture[y1:y2, x1:x2] = fill[y1:y2, x1:x2]
         frames[index] = msgspec.structs.replace(frames[index], jpeg=_jpeg(picture))
     return _with(window, msgspec.structs.replace(window.cut, frames=tuple(frames)))
 

@@ -2,7 +2,9 @@
 
 Components, each 0..1: `coarse` (the ViT's score), `vlm_token` (the model's probability of a yes),
 `detector_agreement` (claimed boxes against changed regions), `temporal_agreement` (claimed times against activity),
-`evidence_match` (both), `consistency` (answer and claims say the same), `frame_order` (pictures follow each other).
+`evidence_match` (both), `consistency` (answer and claims say the same), `frame_order` (pictures follow each other),
+`crop_check` (the cited boxes asked about again on their own); in the grey band also `counterfactual` (how much of the
+yes goes with the cited boxes), which no calibrator weighs.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 FITTED = ("coarse", "vlm_token", "detector_agreement", "temporal_agreement", "consistency")
 """Components a fit uses when not told otherwise; `evidence_match` is made of two of them."""
-_LOGIT = frozenset({"coarse", "vlm_token"})
+_LOGIT = frozenset({"coarse", "vlm_token", "crop_check"})
 """Probabilities enter by their logit, agreements as they are."""
 _EDGE = 0.002
 _RIDGE = 0.5
 _BINS = 10
+DOUBTED = 0.7
+"""What is left of a confidence whose yes stands without its evidence."""
 
 
 class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +57,14 @@ class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def combine(components: Mapping[str, float], calibrator: Calibrator | None) -> Confidence:
-    """The calibrated probability; without a calibrator, p = token x (0.2 + 0.5 boxes + 0.3 times), said to be `none`.
+    """The calibrated probability. Without a calibrator p = token x (0.1 + 0.4 boxes + 0.3 times + 0.2 crop), and the
+    calibration is said to be `none`.
 
     The interval is what the labelled data can tell: nothing (0 to 1) when there is none.
     """
     if calibrator is None:
-        support = 0.2 + 0.5 * components["detector_agreement"] + 0.3 * components["temporal_agreement"]
+        boxes, times = components["detector_agreement"], components["temporal_agreement"]
+        support = 0.1 + 0.4 * boxes + 0.3 * times + 0.2 * components["crop_check"]
         unknown = Calibration(id="none", method="none", ece=1.0, n=0, date="")
         return Confidence(
             p=_clip(components["vlm_token"] * support),
@@ -76,6 +82,19 @@ def combine(components: Mapping[str, float], calibrator: Calibrator | None) -> C
         calibration=Calibration(
             id=calibrator.id, method="logistic", ece=calibrator.ece, n=calibrator.n, date=calibrator.date
         ),
+    )
+
+
+def with_counterfactual(confidence: Confidence, score: float, contradicted: bool) -> Confidence:
+    """With the masked counterfactual among the components; where the yes stands without its evidence, less of it."""
+    share = DOUBTED if contradicted else 1.0
+    low, high = confidence.interval
+    p = confidence.p * share
+    return msgspec.structs.replace(
+        confidence,
+        p=p,
+        interval=(min(low * share, p), max(high, p)),
+        components={**confidence.components, "counterfactual": round(score, 6)},
     )
 
 

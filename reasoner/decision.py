@@ -12,7 +12,7 @@ from reasoner.evidence import Binding, Bound
 from reasoner.folder import Notes
 from reasoner.parse import Parsed
 from reasoner.trace import mean_probability, yes_probability
-from reasoner.verdict import Decision
+from reasoner.verdict import Decision, Recheck
 
 if TYPE_CHECKING:
     from reasoner.verify import Agreement
@@ -21,16 +21,32 @@ SPAN_SLACK_S = 0.55
 """Half a second, and what rounding to tenths adds."""
 CONFLICT_BELOW = 0.25
 """Agreement of boxes or times below which evidence and answer are in conflict."""
+DOUBTS = {"crop": "crop_contradicts", "masked": "evidence_not_needed"}
+"""What a recheck that speaks against the answer is called among the reasons."""
+
+
+def token_probability(output: Output, yes: bool | None, notes: Notes | None) -> float:
+    """How likely a yes was to the model when it wrote this; a server that tells no odds counts as undecided (0.5).
+    yes: what the answer says, where it begins with neither yes nor no."""
+    token = yes_probability(output.tokens, notes)
+    if token is not None:
+        return token
+    token = mean_probability(output.tokens) if output.tokens else 0.5
+    return 1 - token if yes is False else token
 
 
 def components(
-    coarse: float, output: Output, parsed: Parsed, binding: Binding, agreement: Agreement, notes: Notes | None
+    coarse: float,
+    output: Output,
+    parsed: Parsed,
+    binding: Binding,
+    agreement: Agreement,
+    notes: Notes | None,
+    crop: float | None = None,
 ) -> dict[str, float]:
-    """The parts of the confidence, each 0..1; a server without token probabilities counts as undecided (0.5)."""
-    token = yes_probability(output.tokens, notes)
-    if token is None:
-        token = mean_probability(output.tokens) if output.tokens else 0.5
-        token = 1 - token if parsed.yes is False else token
+    """The parts of the confidence, each 0..1. crop: the score of the crop check, where there was one; without it the
+    model's own word stands in."""
+    token = token_probability(output, parsed.yes, notes)
     parts = {
         "coarse": coarse,
         "vlm_token": token,
@@ -39,6 +55,7 @@ def components(
         "temporal_agreement": agreement.times,
         "consistency": consistency(parsed, binding),
         "frame_order": agreement.order,
+        "crop_check": token if crop is None else crop,
     }
     return {name: round(min(1.0, max(0.0, value)), 6) for name, value in parts.items()}
 
@@ -59,7 +76,12 @@ def consistency(parsed: Parsed, binding: Binding) -> float:
 
 
 def decide(
-    parsed: Parsed, binding: Binding, agreement: Agreement, p: float, review_below: float
+    parsed: Parsed,
+    binding: Binding,
+    agreement: Agreement,
+    p: float,
+    review_below: float,
+    rechecks: Sequence[Recheck] = (),
 ) -> tuple[Decision, tuple[str, ...]]:
     """Decision and reasons. Rejected: a no, or nothing to show. Review: unsure, in conflict, or no clear answer."""
     if parsed.yes is False:
@@ -73,6 +95,7 @@ def decide(
     in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
     if agreement.seen and in_conflict:
         reasons.append("evidence_conflict")
+    reasons += [DOUBTS[check.kind] for check in rechecks if check.status == "contradicted"]
     return ("needs_review" if reasons else "confirmed"), tuple(reasons)
 
 

@@ -14,7 +14,8 @@ class ModelUnsupported(ReasonerError, ValueError):
 
 
 class ModelFailed(ReasonerError, RuntimeError):
-    """The model could not be loaded or did not finish: out of memory, a broken device, numbers that are none."""
+    """The model could not be loaded or did not finish: out of memory, a broken device, numbers that are none, or a
+    process that died or hung twice."""
 
 
 class PictureUnreadable(ReasonerError, ValueError):

@@ -38,6 +38,15 @@ FAMILIES = {
             video_times="text",
         ),
         Family(
+            model_type="qwen3_5",
+            architecture="Qwen3_5ForConditionalGeneration",
+            coordinates="rel1000",
+            patch_px=16,
+            mean=HALF,
+            std=HALF,
+            video_times="text",
+        ),
+        Family(
             model_type="qwen2_5_vl",
             architecture="Qwen2_5_VLForConditionalGeneration",
             coordinates="pixels",
@@ -48,4 +57,5 @@ FAMILIES = {
         ),
     )
 }
-"""Sources: the released preprocessor_config.json of Qwen3-VL and Qwen2.5-VL."""
+"""Sources: the released preprocessor_config.json of Qwen3-VL and Qwen2.5-VL; Qwen3.5 takes Qwen3-VL's processor
+(transformers/models/auto/processing_auto.py)."""

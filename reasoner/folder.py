@@ -18,6 +18,7 @@ from reasoner.boxes import Coordinates
 from reasoner.confidence import Calibrator
 from reasoner.errors import ModelIncomplete, ModelUnsupported
 from reasoner.family import FAMILIES, Family
+from reasoner.pulled import read_manifest
 
 BUNDLED = Path(__file__).parent / "models" / "bundled"
 
@@ -71,9 +72,22 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return (self.notes.name if self.notes else "") or self.path.name
 
+    @property
+    def coordinates(self) -> Coordinates:
+        """What the numbers in `<box>` mean: the family's, unless it was trained here on others."""
+        return self.notes.coordinates if self.notes else self.family.coordinates
+
     def weights_sha256(self) -> str:
-        """Of the weight file; of `name sha256` lines where there are several."""
+        """Of the weight file; of `name sha256` lines where there are several.
+
+        Raises ModelIncomplete where a pulled file is no longer what was pulled.
+        """
         digests = [(path.name, _sha256(path)) for path in self.weights]
+        manifest = read_manifest(self.path)
+        pinned = {} if manifest is None else {file.name: file.sha256 for file in manifest.files}
+        for name, digest in digests:
+            if pinned.get(name, digest) != digest:
+                raise ModelIncomplete(f"{self.path / name} is not the file that was pulled; pull the model again")
         if len(digests) == 1:
             return digests[0][1]
         return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests).encode()).hexdigest()

@@ -72,6 +72,14 @@ def look(window: Window, target: Target) -> Look:
     return look_at(_alike(frames), background, times_s, target, peak_s)
 
 
+def look_again(window: Window, target: Target, seen: Look, view: Box) -> tuple[Pixels, ...]:
+    """The pictures of a look once more, of the same moments, of another view. Raises as `look` does."""
+    where = f"of window {window.window_id}"
+    frames = _alike([decode(frame.jpeg, f"frame {index} {where}") for index, frame in enumerate(window.cut.frames)])
+    background = decode(window.background, f"background {where}") if window.background else None
+    return _shown(frames, background, view, seen.shown, target)
+
+
 def decode(jpeg: bytes, what: str) -> Pixels:
     """JPEG bytes → uint8 (H, W, 3) RGB."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
@@ -91,11 +99,7 @@ def look_at(
         view = view_of(frames, background, min(1.0, wanted / width))
     step = 2 if target.motion else 1
     starts = _chosen(len(frames), step, target, times_s, peak_s)
-    if target.motion:
-        pairs = [index for at in starts for index in (at, min(at + 1, len(frames) - 1))]
-        pictures = tuple(motion_pictures(frames[pairs], background, view, target.input_size or MOTION_SIZE))
-    else:
-        pictures = tuple(_part(frames[at], view, target.input_size) for at in starts)
+    pictures = _shown(frames, background, view, starts, target)
     small, still = _comparable(frames, background)
     return Look(
         pictures=pictures,
@@ -106,6 +110,16 @@ def look_at(
         maps=change_maps(small, still),
         activity=activity(small),
     )
+
+
+def _shown(
+    frames: Pixels, background: Pixels | None, view: Box, starts: Sequence[int], target: Target
+) -> tuple[Pixels, ...]:
+    """What the model is shown of the view at each start."""
+    if target.motion:
+        pairs = [index for at in starts for index in (at, min(at + 1, len(frames) - 1))]
+        return tuple(motion_pictures(frames[pairs], background, view, target.input_size or MOTION_SIZE))
+    return tuple(_part(frames[at], view, target.input_size) for at in starts)
 
 
 def motion_pictures(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     """Rows of patches, and their grid: groups, rows, columns."""
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
+THINK = "<think>"
 START, END = "<|vision_start|>", "<|vision_end|>"
 
 
@@ -130,6 +132,20 @@ class Processor:
     def decode(self, ids: Sequence[int]) -> str:
         """Generated ids as text; tags stay, control tokens go."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def written(self, ids: Sequence[int]) -> str:
+        """A whole output as text: thinking that the chat template has opened for the model is opened in it too.
+
+        Without that, thinking cut short would read as an answer.
+        """
+        text = self.decode(ids)
+        return text if text.lstrip().startswith(THINK) else self._opening + text
+
+    @cached_property
+    def _opening(self) -> str:
+        """What the template lets the assistant's turn begin with, as `<think>` of the Thinking checkpoints."""
+        turn = self.render([{"role": "user", "content": [{"type": "text", "text": "?"}]}]).rstrip()
+        return f"{THINK}\n" if turn.endswith(THINK) else ""
 
     def _images(self, pictures: Sequence[Pixels]) -> list[Patches]:
         """Rows of patches and grid of each picture; pictures alike in shape are cut up together."""

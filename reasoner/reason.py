@@ -10,19 +10,32 @@ from typing import TYPE_CHECKING, NamedTuple
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
+from reasoner import degenerate
 from reasoner.backends import Backend, Output, open_backend
+from reasoner.backends.subject import about
 from reasoner.boxes import Box
-from reasoner.confidence import combine
+from reasoner.confidence import combine, with_counterfactual
 from reasoner.config import Language, ReasonerConfig
-from reasoner.decision import components, decide, stands_in
+from reasoner.counterfactual import counterfactual
+from reasoner.crop_check import crop_check
+from reasoner.decision import components, decide, stands_in, token_probability
 from reasoner.evidence import Binding, Frame, bind, nearest
 from reasoner.parse import Parsed, parse
 from reasoner.prompt import Message, messages, prompt_sha256
-from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Verdict
+from reasoner.unanswered import unanswered
+from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
 
 if TYPE_CHECKING:
     from reasoner.pictures import Look, Target
     from reasoner.verify import Agreement
+
+
+class Weighed(NamedTuple):
+    """What was found for and against an answer."""
+
+    agreement: Agreement
+    confidence: Confidence
+    rechecks: tuple[Recheck, ...]
 
 
 class Reasoner:
@@ -46,6 +59,18 @@ class Reasoner:
         knows = f", knows {', '.join(notes.categories)}" if notes and notes.categories else ", any question"
         return f"{self.backend.name} ({self.config.backend}, {self.backend.coordinates} boxes{knows})"
 
+    def probe(self) -> str:
+        """One line; for a model on a server, after asking it. Raises ServerRefused when it serves other models."""
+        from reasoner.backends.openai import ServerBackend
+
+        served = f"; {self.backend.probe()}" if isinstance(self.backend, ServerBackend) else ""
+        return self.describe() + served
+
+    def counts(self) -> dict[str, float]:
+        """Requests, retries, time-outs and waits of a server, restarts of an isolated model; empty for any other."""
+        counts: dict[str, float] = dict(getattr(self.backend, "counts", {}))
+        return counts
+
     def supports(self, rule: Rule) -> str | None:
         """None when the model can serve the rule; else one line saying why not and the way out."""
         notes = self.backend.notes
@@ -65,32 +90,105 @@ class Reasoner:
 
         seen = look(window, self.target())
         prompt = self.prompt(seen, self.question(rule), rule.language, camera_name)
-        output = self.backend.answer(prompt, seen.pictures)
+        with about(window.window_id):
+            output = self.backend.answer(prompt, seen.pictures)
         times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
         parsed = parse(output.text, times_s[-1])
         frame = Frame(self.backend.coordinates, seen.view, self.backend.fitted(*seen.size))
         binding = bind(parsed.claims, times_s, frame)
-        agreement, confidence = self.weigh(window, seen, output, parsed, binding)
         notes = self.backend.notes
-        decision, reasons = decide(parsed, binding, agreement, confidence.p, self.config.review_below)
-        if decision != "rejected" and notes is not None and confidence.components["vlm_token"] < notes.yes_from:
+        fault = degenerate.fault(output, parsed, binding, None if notes and notes.prompt == "brief" else rule.language)
+        if fault == "probabilities_invalid":
+            output = output._replace(tokens=())
+        counts = token_probability(output, parsed.yes, notes) >= (notes.yes_from if notes else 0.0)
+        stands = not rule.zones or stands_in(binding.bound, rule.zones, zones)
+        weighed = self.weigh(window, rule, seen, output, parsed, binding, again=counts and stands)
+        if counts and stands:
+            weighed = self.doubt(window, rule, binding, weighed)
+        decision, reasons = decide(
+            parsed, binding, weighed.agreement, weighed.confidence.p, self.config.review_below, weighed.rechecks
+        )
+        if decision != "rejected" and not counts:
             decision, reasons = "rejected", ("unsure_yes",)
-        if decision != "rejected" and rule.zones and not stands_in(binding.bound, rule.zones, zones):
+        if decision != "rejected" and not stands:
             decision, reasons = "rejected", ("outside_zones",)
-        case = _Case(window, prompt, output, parsed, binding, agreement, confidence, seen.view)
-        return case.verdict(decision, reasons, self.backend)
+        case = _Case(window, prompt, output, parsed, binding, weighed, seen.view)
+        if fault is None:
+            return case.verdict(decision, reasons, self.backend)
+        if parsed.yes is not False and decision != "rejected":
+            return case.verdict("needs_review", (fault, *reasons), self.backend)
+        if not self.doubtful(window):
+            return case.verdict("rejected", (fault,), self.backend)
+        return unanswered(
+            window,
+            rule,
+            zones,
+            seen,
+            case.model(self.backend),
+            (fault,),
+            output=output.text,
+            answer=parsed.answer or "",
+        )
+
+    def doubtful(self, window: Window) -> bool:
+        """Whether the first look saw enough for a person to be asked where the model gives no answer."""
+        return bool(window.span.scores) and window.span.score >= self.config.unanswered_from
+
+    def failed(self, window: Window, rule: Rule, zones: Mapping[str, Sequence[Point]]) -> Verdict | None:
+        """The verdict of a window that the model failed on: for a person, `model_failed`; None where the first look saw
+        too little for that. Raises PictureUnreadable."""
+        from reasoner.pictures import look
+
+        if not self.doubtful(window):
+            return None
+        seen = look(window, self.target())
+        prompt = self.prompt(seen, self.question(rule), rule.language, "")
+        model = ModelRecord(
+            name=self.backend.name,
+            weights_sha256=self.backend.weights_sha256,
+            prompt_sha256=prompt_sha256(prompt),
+            tokens_in=0,
+            tokens_out=0,
+        )
+        return unanswered(window, rule, zones, seen, model, ("model_failed",))
 
     def weigh(
-        self, window: Window, seen: Look, output: Output, parsed: Parsed, binding: Binding
-    ) -> tuple[Agreement, Confidence]:
-        """How far the window's pixels bear out bound claims, and the confidence that this leaves."""
+        self,
+        window: Window,
+        rule: Rule,
+        seen: Look,
+        output: Output,
+        parsed: Parsed,
+        binding: Binding,
+        *,
+        again: bool = True,
+    ) -> Weighed:
+        """How far the window's pixels bear out bound claims, and the confidence that this leaves.
+
+        again: whether the model may be asked once more, about the cited boxes alone, where it says yes.
+        """
         from reasoner.verify import verify
 
         times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
         agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
         notes = self.backend.notes
-        parts = components(window.span.score, output, parsed, binding, agreement, notes)
-        return agreement, combine(parts, notes.calibrator if notes else None)
+        crop = None
+        if again and self.config.crop_check and parsed.yes is not False and binding.bound:
+            crop = crop_check(self, window, rule, seen, binding.bound)
+        parts = components(
+            window.span.score, output, parsed, binding, agreement, notes, None if crop is None else crop.score
+        )
+        confidence = combine(parts, notes.calibrator if notes else None)
+        return Weighed(agreement, confidence, () if crop is None else (crop,))
+
+    def doubt(self, window: Window, rule: Rule, binding: Binding, weighed: Weighed) -> Weighed:
+        """A yes in the grey band is held against the picture without its boxes before a person is bothered."""
+        low, high = self.config.grey
+        if not binding.bound or not low <= weighed.confidence.p < high:
+            return weighed
+        masked = counterfactual(self, window, rule, binding.bound, weighed.confidence.components["vlm_token"])
+        confidence = with_counterfactual(weighed.confidence, masked.score, masked.status == "contradicted")
+        return Weighed(weighed.agreement, confidence, (*weighed.rechecks, masked))
 
     def target(self) -> Target:
         """What the model wants to be shown."""
@@ -145,8 +243,7 @@ class _Case(NamedTuple):
     output: Output
     parsed: Parsed
     binding: Binding
-    agreement: Agreement
-    confidence: Confidence
+    weighed: Weighed
     view: Box
 
     def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
@@ -161,19 +258,23 @@ class _Case(NamedTuple):
             output=self.output.text,
             claims=self.binding.claims,
             evidence=evidence,
-            confidence=self.confidence,
+            confidence=self.weighed.confidence,
+            rechecks=self.weighed.rechecks,
             onset_utc_ns=onset_utc_ns,
             end_utc_ns=end_utc_ns,
             peak_utc_ns=best.stamp.utc_ns if best else self.window.span.peak_utc_ns,
             view=self.view,
-            model=ModelRecord(
-                name=backend.name,
-                weights_sha256=backend.weights_sha256,
-                prompt_sha256=prompt_sha256(self.prompt),
-                tokens_in=self.output.tokens_in,
-                tokens_out=self.output.tokens_out,
-            ),
+            model=self.model(backend),
             reasoned_utc_ns=time.time_ns(),
+        )
+
+    def model(self, backend: Backend) -> ModelRecord:
+        return ModelRecord(
+            name=backend.name,
+            weights_sha256=backend.weights_sha256,
+            prompt_sha256=prompt_sha256(self.prompt),
+            tokens_in=self.output.tokens_in,
+            tokens_out=self.output.tokens_out,
         )
 
     def _evidence(self) -> tuple[Evidence, ...]:
@@ -188,7 +289,7 @@ class _Case(NamedTuple):
                 box=item.box,
                 check=check,
             )
-            for item, check in zip(self.binding.bound, self.agreement.checks, strict=True)
+            for item, check in zip(self.binding.bound, self.weighed.agreement.checks, strict=True)
         )
 
     def _when(self) -> tuple[int, int | None]:

@@ -46,6 +46,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
 
 
+class Recheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The model asked once more about what it cites, without what it said."""
+
+    kind: Literal["crop", "masked"]
+    """`crop`: the cited boxes on their own; `masked`: everything but them."""
+    status: CheckStatus
+    score: float
+    """0..1. `crop`: how far the crop bears out a yes; `masked`: how much of the yes is gone without the boxes."""
+    cost_s: float
+    tokens: int
+    """Read and written for it."""
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What turned the components into a probability, and how well it does that on labelled data it never saw."""
 
@@ -63,7 +76,8 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float]
     components: dict[str, float]
     """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both),
-    `consistency` (answer and claims), `frame_order`."""
+    `consistency` (answer and claims), `frame_order`, `crop_check` (the cited boxes asked about again on their own; the
+    token's where nothing is cited)."""
     calibration: Calibration
 
 
@@ -84,7 +98,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     reasons: tuple[str, ...]
     """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
-    `unsure_yes` (a yes below the probability from which the model's own counts)."""
+    `unsure_yes` (a yes below the probability from which the model's own counts), or what kept the output from being an
+    answer (`reasoner.degenerate.Fault`)."""
     answer: str
     """The model's answer without tags."""
     output: str
@@ -92,6 +107,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...]
     evidence: tuple[Evidence, ...]
     confidence: Confidence
+    rechecks: tuple[Recheck, ...] = ()
     onset_utc_ns: int
     end_utc_ns: int | None
     peak_utc_ns: int

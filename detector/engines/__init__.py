@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from detector.config import EngineKind
+from detector.config import EngineKind, Precision
 from detector.errors import EngineUnavailable
 from detector.folder import ScorerFolder
 
@@ -31,8 +31,8 @@ class Engine(Protocol):
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, H, W, channels), 1 <= N <= max_batch, to float32 (N, T, dim) tokens of unit length.
 
-        T is the grid's rows x columns, row by row, so that a zone is a mask over tokens; a tower that only gives one
-        vector for the picture has T = 1.
+        T is `Shape.length`: the grid's rows x columns, row by row, so that a zone is a mask over tokens; a tower may give
+        one vector for the whole picture instead, or before them (`Shape.tokens`).
         """
         ...
 
@@ -45,10 +45,13 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(kind: EngineKind, folder: ScorerFolder, *, threads: int = 1) -> Engine:
+def load_engine(
+    kind: EngineKind, folder: ScorerFolder, *, threads: int = 1, precision: Precision = "auto"
+) -> Engine:
     """Starts the engine. `auto` takes the first that runs here and logs what it passed over.
 
-    Raises EngineUnavailable if it cannot run on this machine, EngineMismatch if the files are not what it expects.
+    Raises EngineUnavailable if it cannot run on this machine, or not in this precision, EngineMismatch if the files are
+    not what it expects.
     """
     match kind:
         case "tensorrt":
@@ -56,33 +59,34 @@ def load_engine(kind: EngineKind, folder: ScorerFolder, *, threads: int = 1) -> 
         case "onnx":
             from detector.engines.ort import OnnxEngine, cuda_missing
 
-            return OnnxEngine(folder, device="cpu" if cuda_missing() else "cuda", threads=threads)
+            device: Literal["cpu", "cuda"] = "cpu" if precision == "int8" or cuda_missing() else "cuda"
+            return OnnxEngine(folder, device=device, threads=threads, precision=precision)
         case "torch":
             from detector.engines.eager import TorchEngine
 
-            return TorchEngine(folder)
+            return TorchEngine(folder, precision=precision)
         case "auto":
-            return _first_that_runs(folder, threads)
+            return _first_that_runs(folder, threads, precision)
 
 
-def _first_that_runs(folder: ScorerFolder, threads: int) -> Engine:
+def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision) -> Engine:
     passed_over = [f"tensorrt ({TENSORRT_MISSING.split(';')[0]})"]
     try:
         from detector.engines.ort import OnnxEngine, cuda_missing
 
-        missing = cuda_missing()
+        missing = "int8 is for the CPU" if precision == "int8" else cuda_missing()
         if missing is None:
             try:
-                return _chosen(OnnxEngine(folder, device="cuda", threads=threads), passed_over)
+                return _chosen(OnnxEngine(folder, device="cuda", threads=threads, precision=precision), passed_over)
             except EngineUnavailable as error:
                 missing = str(error)
         passed_over.append(f"onnx on CUDA ({missing})")
-        return _chosen(OnnxEngine(folder, device="cpu", threads=threads), passed_over)
+        return _chosen(OnnxEngine(folder, device="cpu", threads=threads, precision=precision), passed_over)
     except EngineUnavailable as error:
         passed_over.append(f"onnx on the CPU ({error})")
     from detector.engines.eager import TorchEngine
 
-    return _chosen(TorchEngine(folder), passed_over)
+    return _chosen(TorchEngine(folder, precision=precision), passed_over)
 
 
 def _chosen(engine: Engine, passed_over: list[str]) -> Engine:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detector.config import Precision
 from detector.engines.check import check_ids, check_pictures
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
 from detector.folder import WEIGHTS, ScorerFolder
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detector.model import ScorerModel
+    from detector.pair import PairModel
+
+    Towers = ScorerModel | PairModel
 
 MAX_BATCH = 64
 
@@ -26,25 +30,25 @@ class TorchEngine:
 
     max_batch = MAX_BATCH
 
-    def __init__(self, folder: ScorerFolder, *, device: str | None = None) -> None:
+    def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
+        if precision not in ("auto", "fp32"):
+            raise EngineUnavailable(f'detector.precision "{precision}": torch runs "fp32" here; set it or "auto"')
         try:
             import torch
             from safetensors import SafetensorError
         except ImportError as error:
             raise EngineUnavailable(f'detector.engine "torch": {error}; install torch and safetensors') from None
-        from detector.model import load_weights
-
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.name = f"torch ({self._device.upper()})"
         self._shape = folder.record.shape
         try:
-            model = load_weights(self._shape, folder.file(WEIGHTS))
+            model = _towers(folder)
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise EngineMismatch(
                 f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again"
             ) from None
-        self._model: ScorerModel | None = model.to(self._device)
+        self._model: Towers | None = model.to(self._device)
         width, height = self._shape.picture_size
         self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
@@ -69,7 +73,18 @@ class TorchEngine:
     def close(self) -> None:
         self._model = None
 
-    def _open(self) -> ScorerModel:
+    def _open(self) -> Towers:
         if self._model is None:
             raise EngineClosed(f"{self.name} is closed")
         return self._model
+
+
+def _towers(folder: ScorerFolder) -> Towers:
+    """The classes that the folder's weights belong to, ready to run."""
+    if folder.record.architecture:
+        from detector import pair
+
+        return pair.load_weights(folder)
+    from detector import model
+
+    return model.load_weights(folder.record.shape, folder.file(WEIGHTS))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from detector.config import Precision
 from detector.engines.check import check_ids, check_pictures
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
-from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, ScorerFolder
+from detector.folder import IMAGE_GRAPH, INT8_GRAPH, TEXT_GRAPH, ScorerFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,18 +35,26 @@ class OnnxEngine:
 
     max_batch = MAX_BATCH
 
-    def __init__(self, folder: ScorerFolder, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1) -> None:
-        self.name = "onnx (CUDA)" if device == "cuda" else "onnx (CPU)"
+    def __init__(
+        self,
+        folder: ScorerFolder,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        threads: int = 1,
+        precision: Precision = "auto",
+    ) -> None:
+        """precision: fp32 (also for auto), or int8, which is for the CPU and in a folder that has the graph for it."""
+        image_graph = _image_graph(folder, precision)
+        self.name = f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
         self._shape = folder.record.shape
         self._device = device
         self._threads = threads
         self._text_graph = folder.file(TEXT_GRAPH)
-        columns, rows = self._shape.grid
         width, height = self._shape.picture_size
         self._session: Any = self._open(
-            folder.file(IMAGE_GRAPH),
+            image_graph,
             ("pictures", "tensor(uint8)", (height, width, self._shape.channels)),
-            ("tokens", "tensor(float)", (columns * rows, self._shape.dim)),
+            ("tokens", "tensor(float)", (self._shape.length, self._shape.dim)),
         )
         self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
@@ -93,6 +102,22 @@ class OnnxEngine:
         _check_port(graph, "input", session.get_inputs(), takes)
         _check_port(graph, "output", session.get_outputs(), gives)
         return session
+
+
+def _image_graph(folder: ScorerFolder, precision: Precision) -> Path:
+    """The image tower's graph in a precision; raises EngineUnavailable where there is none."""
+    if precision in ("auto", "fp32"):
+        return folder.file(IMAGE_GRAPH)
+    if precision != "int8":
+        raise EngineUnavailable(
+            f'detector.precision "{precision}": ONNX Runtime runs "fp32" or "int8" here; set one of these or "auto"'
+        )
+    if INT8_GRAPH not in folder.record.sha256:
+        raise EngineUnavailable(
+            f'detector.precision "int8": {folder.path} has no {INT8_GRAPH}; '
+            "`witness models export MODEL --out FOLDER --precision int8` writes a folder that has"
+        )
+    return folder.file(INT8_GRAPH)
 
 
 def _check_port(graph: Path, role: str, ports: list[Any], wanted: tuple[str, str, tuple[int, ...]]) -> None:

@@ -52,6 +52,10 @@ class Backend(Protocol):
 def open_backend(config: ReasonerConfig) -> Backend:
     """The configured backend, loaded. Heavy libraries are imported here."""
     match config.backend:
+        case "local" if config.isolate:
+            from reasoner.isolated import IsolatedBackend
+
+            return IsolatedBackend(config)
         case "local":
             from reasoner.backends.local import LocalBackend
 

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output
+from reasoner.backends.decode import is_served
+from reasoner.backends.early import ANSWER, Early
+from reasoner.backends.engine import build
 from reasoner.backends.median import Median
+from reasoner.backends.prompted import prompted
+from reasoner.backends.writing import Writing, likeliest, traced
+from reasoner.checkpoint import load_model, locate
 from reasoner.config import ReasonerConfig
-from reasoner.errors import ModelFailed, ModelIncomplete
-from reasoner.folder import BUNDLED, ModelFolder, Notes, open_folder
+from reasoner.errors import ModelFailed
+from reasoner.folder import ModelFolder, Notes, open_folder
 from reasoner.processor import Processor
 from reasoner.prompt import Message
-from reasoner.trace import TOP, Token
 
 if TYPE_CHECKING:
     import torch
 
     from reasoner.pixels import Pixels
 
-SMALL_PARAMETERS = 100_000_000
-"""A smaller model runs on one CPU thread: a second gains little, and on a busy machine their barriers cost much."""
 LAST_TIME_S = 19.9
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
 class LocalBackend:
-    """A checkpoint and its processor. Generation is one at a time: the model object keeps rotary state."""
+    """A checkpoint and its processor. Callers in several threads share the model's passes."""
 
-    def __init__(self, model: Any, processor: Processor, folder: ModelFolder, max_new_tokens: int) -> None:
+    def __init__(self, model: Any, processor: Processor, folder: ModelFolder, config: ReasonerConfig) -> None:
         self.name = folder.name
         self.weights_sha256 = folder.weights_sha256()
-        self.coordinates = folder.notes.coordinates if folder.notes else folder.family.coordinates
+        self.coordinates = folder.coordinates
         self.notes = folder.notes
         self.processor = processor
         self.model = model
-        limit = min(max_new_tokens, folder.notes.max_new_tokens) if folder.notes else max_new_tokens
-        self._settings = _greedy(model, processor, limit)
+        own = folder.notes.max_new_tokens if folder.notes else config.max_new_tokens
+        self._settings = _greedy(model, processor, min(config.max_new_tokens, own))
         # generate fills what a passed configuration leaves open from the model's own; nothing of that may leak in.
         model.generation_config = self._settings
         self._reading = reading(processor, folder.notes)
+        self._ends = frozenset(_as_list(self._settings.eos_token_id))
+        self._early = _early(processor, folder.notes, config.early_exit_below) if config.early_exit else None
+        fast = is_served(model) and not config.speed.plain
+        self.scheduler = build(model, processor, self._reading, config.speed) if fast else None
         self._lock = threading.Lock()
 
     @classmethod
@@ -49,139 +54,73 @@ class LocalBackend:
         """Raises ModelIncomplete, ModelUnsupported or ModelFailed, each in one line."""
         folder = open_folder(locate(config.model))
         processor = Processor.load(folder, min_pixels=config.min_frame_pixels, max_pixels=config.max_frame_pixels)
-        return cls(_load_model(folder, config), processor, folder, config.max_new_tokens)
+        return cls(load_model(folder, config), processor, folder, config)
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
         import torch
 
         inputs = self.processor.encode(messages, pictures, normalised=False)
-        with self._lock:
-            recorder = _Recorder()
-            try:
-                with torch.inference_mode():
-                    there = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
-                    ids = self.model.generate(
-                        **self.processor.normalise(there),
-                        generation_config=self._settings,
-                        logits_processor=[recorder, *self._reading],
-                    )
-            except torch.OutOfMemoryError as error:
-                raise ModelFailed(
-                    f"model {self.name}: out of memory at {inputs['input_ids'].shape[1]} tokens; "
-                    "lower max_frames or max_frame_pixels, or take a smaller model"
-                ) from error
-        length = inputs["input_ids"].shape[1]
-        new = ids[0, length:].tolist()
-        tokens = recorder.tokens(new, self.processor)
-        ends = set(_as_list(self._settings.eos_token_id))
-        finished = bool(new) and new[-1] in ends
-        return Output(self.processor.decode(new), tokens, length, len(new), finished)
+        length = int(inputs["input_ids"].shape[1])
+        try:
+            return self._generated(inputs) if self.scheduler is None else self._written(inputs)
+        except torch.OutOfMemoryError as error:
+            raise ModelFailed(
+                f"model {self.name}: out of memory at {length} tokens; "
+                "lower max_frames, max_frame_pixels or speed.together, or take a smaller model"
+            ) from error
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return self.processor.fitted(width, height)
 
     def close(self) -> None:
-        self.model = None
+        self.model = self.scheduler = None
+
+    def _written(self, inputs: Mapping[str, torch.Tensor]) -> Output:
+        """By our own loop, which shares what can be shared; the tokens are those of `generate`."""
+        scheduler = self.scheduler
+        assert scheduler is not None
+        prompt = prompted(self.model, inputs)
+        writing = Writing(prompt, self._settings.max_new_tokens, self._ends, self._early)
+        scheduler.answer(writing)
+        if writing.short is not None:
+            text, tokens = writing.short
+            return Output(text, tokens, prompt.length, len(tokens), True)
+        text = self.processor.written(writing.written)
+        tokens = writing.tokens(self.processor)
+        return Output(text, tokens, prompt.length, len(writing.written), writing.complete)
+
+    def _generated(self, inputs: Mapping[str, torch.Tensor]) -> Output:
+        """By transformers' `generate`, one window at a time, for it keeps rotary state on the model object."""
+        import torch
+
+        recorder = _Recorder()
+        with self._lock, torch.inference_mode():
+            there = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
+            ids = self.model.generate(
+                **self.processor.normalise(there),
+                generation_config=self._settings,
+                logits_processor=[recorder, *self._reading],
+            )
+        length = int(inputs["input_ids"].shape[1])
+        new = ids[0, length:].tolist()
+        tokens = traced(new, recorder.tops, self.processor)
+        return Output(self.processor.written(new), tokens, length, len(new), bool(new) and new[-1] in self._ends)
 
 
 class _Recorder:
     """Notes the likeliest tokens of each step as generation passes by; changes nothing."""
 
     def __init__(self) -> None:
-        self.steps: list[tuple[list[float], list[int]]] = []
+        self.tops: list[tuple[list[float], list[int]]] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        logprobs = torch.log_softmax(scores[0].float(), dim=-1)
-        values, ids = logprobs.topk(min(TOP, logprobs.shape[0]))
-        if not torch.isfinite(values[0]):
+        values, ids = likeliest(scores[:1].float())
+        if not values[0][0] > float("-inf"):
             raise ModelFailed(
                 "the model's probabilities are no numbers; its weights are damaged or its precision too low"
             )
-        self.steps.append((values.tolist(), ids.tolist()))
+        self.tops.append((values[0], ids[0]))
         return scores
-
-    def tokens(self, new: Sequence[int], processor: Processor) -> tuple[Token, ...]:
-        """The generated tokens with their alternatives, control tokens left out."""
-        texts: dict[int, str] = {}
-
-        def text(token: int) -> str:
-            if token not in texts:
-                texts[token] = processor.decode([token])
-            return texts[token]
-
-        kept = []
-        for token, (values, ids) in zip(new, self.steps, strict=False):
-            top = tuple((text(other), value) for other, value in zip(ids, values, strict=True))
-            own = values[ids.index(token)] if token in ids else values[-1]
-            if text(token):
-                kept.append(Token(text(token), own, top))
-        return tuple(kept)
-
-
-def locate(model: str) -> Path:
-    """`bundled`, an existing folder, or a hub name, fetched when it is not in the local cache. → folder."""
-    if model == "bundled":
-        return BUNDLED
-    path = Path(model).expanduser()
-    if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
-        return path
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    for local in (True, False):
-        try:
-            return Path(huggingface_hub.snapshot_download(model, allow_patterns=_HUB_FILES, local_files_only=local))
-        except LocalEntryNotFoundError as error:
-            missing: Exception = error
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            missing = error
-    raise ModelIncomplete(
-        f"model {model!r} is no folder and cannot be fetched from the hub ({type(missing).__name__}); "
-        "check the name and the network, or give a local folder"
-    ) from missing
-
-
-def _load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
-    import torch
-    import transformers
-
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelFailed(f'device {device!r}: this machine has no usable GPU; set device to "cpu" or "auto"')
-    dtype = config.dtype if config.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
-    progress: Any = transformers.utils.logging
-    progress.disable_progress_bar()
-    architecture: Any = getattr(transformers, folder.family.architecture)
-    try:
-        model, report = architecture.from_pretrained(
-            str(folder.path),
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=getattr(torch, dtype),
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise ModelFailed(f"model folder {folder.path} cannot be loaded: {line}; fetch it again") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelIncomplete(
-            f"model folder {folder.path} lacks {len(missing)} tensors, as {missing[0]}; fetch it again"
-        )
-    threads = config.threads or (1 if device == "cpu" and model.num_parameters() < SMALL_PARAMETERS else 0)
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        return model.to(device).eval()
-    except RuntimeError as error:
-        raise ModelFailed(
-            f"model {folder.name} does not fit on {device}: {' '.join(str(error).split())[:120]}"
-        ) from error
 
 
 def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:
@@ -193,6 +132,12 @@ def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:
     ends = _as_list(own.eos_token_id) or _as_list(processor.tokenizer.eos_token_id)
     pad = own.pad_token_id if own.pad_token_id is not None else (ends[0] if ends else None)
     return settings(do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad)
+
+
+def _early(processor: Processor, notes: Notes | None, below: float) -> Early:
+    decides_first = notes is not None and notes.decision_token == "think_first"
+    forced = () if decides_first else processor.tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+    return Early(below, notes, tuple(forced))
 
 
 def reading(processor: Processor, notes: Notes | None) -> list[Any]:

@@ -2,168 +2,202 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import io
 import json
-import socket
+import logging
+import random
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from reasoner.backends import Output
+from reasoner.backends import Output, retry
+from reasoner.backends.completion import GREEDY, OPENED, filled, glance, read_reply
+from reasoner.backends.grammar import constraint
+from reasoner.backends.subject import request_id
+from reasoner.backends.wire import BROKEN_OFF, FAULTS, Reply, Wire
 from reasoner.config import ReasonerConfig
-from reasoner.errors import ModelUnsupported, ServerRefused, ServerTimeout, ServerUnavailable
+from reasoner.errors import ServerRefused, ServerTimeout, ServerUnavailable
 from reasoner.family import FAMILIES
 from reasoner.folder import Notes
 from reasoner.pixels import PatchSpec, fit, resize_image
 from reasoner.prompt import Message
-from reasoner.trace import TOP, Token
+from reasoner.trace import Token, yes_probability
 
 if TYPE_CHECKING:
     from reasoner.pixels import Pixels
 
-MAX_REPLY = 8 << 20
-"""Bytes of a reply that are read."""
+log = logging.getLogger(__name__)
+
 JPEG_QUALITY = 92
+NOT_UNDERSTOOD = frozenset({400, 422})
+"""Statuses with which a server turns down a field that it does not know."""
+MAX_NAMED = 5
+"""Models of a server that an error names."""
+
+
+COUNTED = ("requests", "retries", "timeouts", "waits", "waited_s", "early")
+"""What a server cost so far: requests sent, of these retries; answers given up at their deadline (the connection is
+closed with them, so what still comes is dropped unread); answers that found all requests in use, and how long they
+waited; answers that ended with the first token."""
 
 
 class ServerBackend:
-    """One server and model name. Each answer is its own connection, so calls from several threads run side by side."""
+    """One server and model name; as many requests at once as configured, the others wait."""
 
     def __init__(self, config: ReasonerConfig) -> None:
-        parts = urlsplit(config.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelUnsupported("[reasoner] base_url is no http(s) address, as http://127.0.0.1:8000/v1")
         family = FAMILIES[config.family]
         self.name = config.model
         self.weights_sha256 = ""
         self.coordinates = family.coordinates
         self.notes: Notes | None = None
-        self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
-        self._path = parts.path.rstrip("/") + "/chat/completions"
+        self.counts: dict[str, float] = dict.fromkeys(COUNTED, 0)
         self._config = config
         self._spec = PatchSpec(
             patch_px=family.patch_px, min_pixels=config.min_frame_pixels, max_pixels=config.max_frame_pixels
         )
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if config.api_key:
+            headers["Authorization"] = f"Bearer {config.api_key}"
+        self._wire = Wire(config.base_url, headers)
+        self._where = f"model server {self._wire.where}"
+        self._slots = threading.BoundedSemaphore(config.max_requests)
+        self._counting = threading.Lock()
+        self._closed = threading.Event()
+        self._constraint = constraint(config.structured, self.coordinates)
+        self._glances = config.early_exit
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
-        body = {
-            "model": self.name,
-            "messages": list(self._filled(messages, pictures)),
-            "max_tokens": self._config.max_new_tokens,
-            "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": TOP,
-        }
-        return read_reply(self._post(json.dumps(body).encode()), self._where)
+        """Everything within `timeout_s`: the wait for a free request, every attempt and the pauses between them."""
+        deadline_s = time.monotonic() + self._config.timeout_s
+        said = filled(messages, pictures, self._jpeg)
+        with self._slot(deadline_s):
+            early = self._glance(said, deadline_s) if self._glances else None
+            return early or self._complete(said, deadline_s)
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return fit(width, height, self._spec)
 
     def close(self) -> None:
-        """Nothing is kept open between answers."""
+        self._closed.set()
+        self._wire.close()
 
-    @property
-    def _where(self) -> str:
-        return f"model server {self._host}:{self._port or (443 if self._tls else 80)}"
+    def probe(self) -> str:
+        """Ask which models there are. Raises ServerRefused when ours is not among them, and names those that are."""
+        reply = self._ask("GET", "/models", None, time.monotonic() + self._config.timeout_s)
+        try:
+            models = {str(each["id"]): each.get("max_model_len") for each in json.loads(reply.body)["data"]}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if reply.status != 200:
+                raise ServerRefused(self._refusal(reply)) from None
+            raise ServerRefused(
+                f"{self._where} has no list of models; base_url ends with the version, as /v1"
+            ) from error
+        if self.name not in models:
+            names = ", ".join(sorted(models)[:MAX_NAMED]) or "no model at all"
+            raise ServerRefused(f"{self._where} does not serve {self.name!r} but {names}; mend [reasoner] model")
+        limit = models[self.name]
+        return f"{self._where} serves {self.name}" + (f", at most {limit} tokens a window" if limit else "")
 
-    def _filled(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Iterator[dict[str, Any]]:
-        """Messages with each image placeholder replaced by a JPEG data URL, at the size the model sees."""
-        left = iter(pictures)
-        for message in messages:
-            content = [
-                {"type": "image_url", "image_url": {"url": self._data_url(next(left))}}
-                if part["type"] == "image"
-                else part
-                for part in message["content"]
-            ]
-            yield {"role": message["role"], "content": content}
+    def _complete(self, said: Sequence[Mapping[str, Any]], deadline_s: float) -> Output:
+        fields = {"messages": said, "max_tokens": self._config.max_new_tokens}
+        constrained = self._constraint
+        reply = self._post(fields | constrained, deadline_s)
+        if constrained and reply.status in NOT_UNDERSTOOD:
+            reply = self._post(fields, deadline_s)
+            if reply.status == 200:
+                log.warning("%s does not hold a model to a form; it is asked without from now on", self._where)
+                self._constraint = {}
+        return self._output(reply)
 
-    def _data_url(self, picture: Pixels) -> str:
+    def _glance(self, said: Sequence[Mapping[str, Any]], deadline_s: float) -> Output | None:
+        """An answer that ends with its first word, where that is a sure no; else None: the whole answer is needed."""
+        reply = self._post(glance(said), deadline_s)
+        if reply.status in NOT_UNDERSTOOD:
+            log.warning("%s does not go on with an answer that is begun; no early exit from now on", self._where)
+            self._glances = False
+            return None
+        seen = self._output(reply)
+        tokens = (Token("<answer>", 0.0, (("<answer>", 0.0),)), *seen.tokens[:1])
+        p = yes_probability(tokens)
+        if p is None or not p < self._config.early_exit_below:
+            return None
+        self._count(early=1)
+        return seen._replace(text=f"{OPENED}{seen.tokens[0].text}</answer>", tokens=tokens, finished=True)
+
+    def _output(self, reply: Reply) -> Output:
+        if reply.status != 200:
+            raise ServerRefused(self._refusal(reply))
+        return read_reply(reply.body, self._where)
+
+    def _post(self, fields: Mapping[str, Any], deadline_s: float) -> Reply:
+        return self._ask("POST", "/chat/completions", {"model": self.name, **GREEDY, **fields}, deadline_s)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, deadline_s: float) -> Reply:
+        """Attempts until one is answered, or the time is over. Foreign errors end here."""
+        attempt = 0
+        while True:
+            name = request_id()
+            self._count(requests=1)
+            data = None if body is None else json.dumps({**body, "request_id": name}).encode()
+            asked_s = None
+            try:
+                reply = self._wire.send(method, path, data, {"X-Request-Id": name}, deadline_s)
+                if not retry.again(reply.status, attempt):
+                    return reply
+                why, asked_s = f"is overloaded (status {reply.status})", reply.retry_after_s
+                if reply.status == retry.CRASHED:
+                    why = "fails (status 500)"
+            except TimeoutError as error:
+                raise self._late("did not answer within") from error
+            except BROKEN_OFF as error:
+                why = f"breaks off ({type(error).__name__})"
+            except FAULTS as error:
+                raise ServerUnavailable(
+                    f"{self._where} cannot be reached ({type(error).__name__}); start it or mend base_url"
+                ) from error
+            pause_s = retry.pause_s(attempt, asked_s, random.random)
+            if time.monotonic() + pause_s >= deadline_s or self._closed.wait(pause_s):
+                raise ServerUnavailable(f"{self._where} {why}, after {attempt + 1} attempts; give it more room or time")
+            self._count(retries=1)
+            attempt += 1
+
+    @contextmanager
+    def _slot(self, deadline_s: float) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            started_s = time.monotonic()
+            free = self._slots.acquire(timeout=max(0.0, deadline_s - started_s))
+            self._count(waits=1, waited_s=time.monotonic() - started_s)
+            if not free:
+                raise self._late(f"had all {self._config.max_requests} requests in use for")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _late(self, what: str) -> ServerTimeout:
+        self._count(timeouts=1)
+        return ServerTimeout(f"{self._where} {what} {self._config.timeout_s:g} s; raise timeout_s or lower max_frames")
+
+    def _refusal(self, reply: Reply) -> str:
+        if reply.status in (401, 403):
+            return f"{self._where} refused the key (status {reply.status}); set [reasoner] api_key"
+        said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
+        if self._config.api_key:
+            said = said.replace(self._config.api_key, "***")
+        return f"{self._where} refused the request for model {self.name!r} (status {reply.status}): {said}"
+
+    def _jpeg(self, picture: Pixels) -> bytes:
+        """At the size the model sees, so that nothing is resized twice."""
         from PIL import Image
 
         size = self.fitted(picture.shape[1], picture.shape[0])
         jpeg = io.BytesIO()
         Image.fromarray(resize_image(picture, size)).save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode("ascii")
+        return jpeg.getvalue()
 
-    def _post(self, body: bytes) -> bytes:
-        """One request within the configured time, all of it together. Foreign errors end here."""
-        deadline = time.monotonic() + self._config.timeout_s
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._config.timeout_s)
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._config.api_key:
-            headers["Authorization"] = f"Bearer {self._config.api_key}"
-        try:
-            connection.request("POST", self._path, body, headers)
-            response = connection.getresponse()
-            reply = _read_until(response, connection.sock, deadline)
-        except TimeoutError as error:
-            raise ServerTimeout(
-                f"{self._where} did not answer within {self._config.timeout_s:g} s; raise timeout_s or lower max_frames"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerUnavailable(
-                f"{self._where} cannot be reached ({type(error).__name__}); start it or mend base_url"
-            ) from error
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise ServerRefused(self._refusal(response.status, reply))
-        return reply
-
-    def _refusal(self, status: int, reply: bytes) -> str:
-        if status in (401, 403):
-            return f"{self._where} refused the key (status {status}); set [reasoner] api_key"
-        said = " ".join(reply[:300].decode("utf-8", "replace").split())
-        if self._config.api_key:
-            said = said.replace(self._config.api_key, "***")
-        return f"{self._where} refused the request for model {self.name!r} (status {status}): {said}"
-
-
-def _read_until(response: http.client.HTTPResponse, sock: socket.socket | None, deadline: float) -> bytes:
-    """The body, at most MAX_REPLY bytes; a server that drips bytes does not outlive the deadline."""
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if sock is not None:
-            sock.settimeout(left)
-        piece = response.read1(65_536)
-        if not piece:
-            return b"".join(pieces)
-        size += len(piece)
-        if size > MAX_REPLY:
-            raise http.client.HTTPException("reply too long")
-        pieces.append(piece)
-
-
-def read_reply(reply: bytes, where: str) -> Output:
-    """A chat completion → Output. Raises ServerRefused for anything else."""
-    try:
-        document = json.loads(reply)
-        choice = document["choices"][0]
-        message = choice["message"]
-        text = str(message.get("content") or "")
-        thought = message.get("reasoning_content") or message.get("reasoning")
-        tokens = tuple(_token(entry) for entry in (choice.get("logprobs") or {}).get("content") or ())
-        usage = document.get("usage") or {}
-        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or len(tokens))
-        finished = choice.get("finish_reason") == "stop"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ServerRefused(f"{where} sent no chat completion; base_url must be of an OpenAI-compatible API") from error
-    if isinstance(thought, str) and thought and "</think>" not in text:
-        # Servers with a reasoning parser take the thinking out of the text; the evidence is in there.
-        text = f"<think>{thought}</think>\n{text}"
-    return Output(text, tokens, *counts, finished)
-
-
-def _token(entry: Mapping[str, Any]) -> Token:
-    own = (str(entry["token"]), float(entry["logprob"]))
-    top = tuple((str(other["token"]), float(other["logprob"])) for other in entry.get("top_logprobs") or ())
-    return Token(*own, top if any(text == own[0] for text, _ in top) else (own, *top))
+    def _count(self, **more: float) -> None:
+        with self._counting:
+            for name, number in more.items():
+                self.counts[name] += number

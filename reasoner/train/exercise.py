@@ -52,4 +52,4 @@ class Exercises(Protocol):
 
 def coordinates_of(folder: ModelFolder) -> Coordinates:
     """What the numbers in the model's boxes mean."""
-    return folder.notes.coordinates if folder.notes else folder.family.coordinates
+    return folder.coordinates

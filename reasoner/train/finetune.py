@@ -39,7 +39,7 @@ LOOKED_AT_EACH = 1000
 def finetune(config: FinetuneConfig, out: Path, resume: bool) -> None:
     """Train and export. PartMissing, BadRows, BadCheckpoint, ModelIncomplete, ModelFailed: each one line."""
     _require("accelerate", *(("peft",) if config.lora else ()))
-    from reasoner.backends.local import locate
+    from reasoner.checkpoint import locate
     from reasoner.train.released import publish
 
     rows = load_rows(config, Path(config.rows))
@@ -186,7 +186,7 @@ def new_course(config: FinetuneConfig, folder: ModelFolder) -> Course:
             "clips instead of rows (deploy/examples/train-sft.toml)"
         )
     pick = Pick(config.step_s, config.max_frames, config.cited_frames, config.jitter, config.view == "changed")
-    coordinates = folder.notes.coordinates if folder.notes else folder.family.coordinates
+    coordinates = folder.coordinates
     return Course(processor, coordinates, Path(config.videos), pick, config.seed)
 
 

@@ -35,7 +35,7 @@ def train(config: GspoConfig, out: Path, resume: bool) -> None:
         raise PartMissing(f"`witness train gspo` needs {', '.join(missing)}: pip install 'witness[train]'")
     import torch
 
-    from reasoner.backends.local import locate
+    from reasoner.checkpoint import locate
     from reasoner.train.release import release
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 and torch.cuda.device_count() > 1:

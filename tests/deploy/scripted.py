@@ -66,6 +66,9 @@ class ScriptedReasoner:
             time.sleep(0.02)
         return verdict(window, "rejected" if answer == "no" else "confirmed")
 
+    def failed(self, window: Window, rule: Rule, zones: Mapping[str, Sequence[Point]]) -> Verdict | None:
+        return None
+
 
 def verdict(window: Window, decision: Literal["confirmed", "rejected"]) -> Verdict:
     frame = len(window.cut.frames) // 2

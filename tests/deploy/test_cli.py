@@ -41,6 +41,7 @@ def witness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
         "alerts review 0198 false --by ann --note why --data d --json",
         "alerts export --config c.toml --out d --format flat --json",
         "models list",
+        "models pull Qwen/Qwen3-VL-8B-Instruct --revision main --mirror https://mirror.example --to d",
         "train scorer c.toml --out d --resume",
         "train sft c.toml",
     ],

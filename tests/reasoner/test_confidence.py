@@ -11,7 +11,7 @@ from reasoner.confidence import FITTED, Calibrator, combine, expected_calibratio
 
 FULL = {
     "coarse": 0.8, "vlm_token": 0.95, "evidence_match": 0.9, "detector_agreement": 0.9, "temporal_agreement": 0.9,
-    "consistency": 0.9,
+    "consistency": 0.9, "crop_check": 0.8,
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_too_little_to_fit_is_refused(count: int, kinds: int) -> None:
 def test_confidence_never_rises_when_support_is_lost(calibrated: bool) -> None:
     made = fit(*labelled(500), date="2026-01-31") if calibrated else None
     steps = [0.0, 0.3, 0.6, 1.0]
-    for name in ("vlm_token", "detector_agreement", "temporal_agreement"):
+    for name in ("vlm_token", "detector_agreement", "temporal_agreement", "crop_check"):
         values = [combine({**FULL, name: value}, made).p for value in steps]
         assert all(a <= b for a, b in itertools.pairwise(values)), name
         assert values[0] < values[-1] or calibrated
@@ -82,7 +82,7 @@ def test_confidence_never_rises_when_support_is_lost(calibrated: bool) -> None:
 def test_without_a_calibrator_it_says_so() -> None:
     plain = combine(FULL, None)
     assert (plain.calibration.method, plain.calibration.n, plain.interval) == ("none", 0, (0.0, 1.0))
-    assert plain.p == pytest.approx(0.95 * (0.2 + 0.45 + 0.27))
+    assert plain.p == pytest.approx(0.95 * (0.1 + 0.36 + 0.27 + 0.16))
     assert combine({**FULL, "detector_agreement": 0.0}, None).p < 0.6
 
 

@@ -12,7 +12,7 @@ import torch
 
 from detector.rule import Rule
 from detector.window import Window
-from reasoner.backends.local import locate
+from reasoner.checkpoint import locate
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelIncomplete, ModelUnsupported, ReasonerError
 from reasoner.folder import BUNDLED, open_folder

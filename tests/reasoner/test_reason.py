@@ -28,7 +28,7 @@ NEVER, ALWAYS = -12.0, -1e-6
 
 
 class Spoken:
-    """A backend that says one thing, with the probability of a yes that it is given."""
+    """A backend that says one thing, with the probability of a yes that it is given, and rates every crop a 2."""
 
     name = "spoken"
     weights_sha256 = "0" * 64
@@ -39,6 +39,8 @@ class Spoken:
         self.seen: list[Message] = []
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]]) -> Output:
+        if "Reply with one digit" in messages[-1]["content"][-1]["text"]:
+            return Output("2", (), 40, 1, True)
         self.seen = list(messages)
         first = "Yes" if "<answer>Yes" in self.text else "No"
         p = self.p_yes if first == "Yes" else 1 - self.p_yes
@@ -66,7 +68,8 @@ def yes(*claims: tuple[str, float], when: str = "from 1.0s to 4.0s") -> str:
 
 def judge(window: Window, rule: Rule, text: str, p_yes: float = 0.97, **zones: list[tuple[float, float]]) -> Verdict:
     # The picture is as wide as the model's input, so the view is the whole of it.
-    return Reasoner(Spoken(text, p_yes), ReasonerConfig()).reason(window, rule, zones)
+    # What it says of a masked picture means nothing: the counterfactual has its own tests.
+    return Reasoner(Spoken(text, p_yes), ReasonerConfig(grey=(0, 0))).reason(window, rule, zones)
 
 
 def test_a_true_claim_is_confirmed_at_its_exact_frame(crossing: Make, rule: Rule) -> None:
@@ -98,11 +101,11 @@ DECISIONS = [
     ("no", "<think>Nothing.</think><answer>No. A person walks by.</answer>", 0.03, "rejected", ("answer_no",)),
     ("yes, nothing to show", "<think>It falls.</think><answer>Yes. A person falls.</answer>", 0.97, "rejected",
      ("no_evidence",)),
-    ("yes at a time outside", yes((place(1.0), 60.0)), 0.97, "rejected", ("no_evidence",)),
+    ("yes at a time outside", yes((place(1.0), 60.0)), 0.97, "rejected", ("evidence_out_of_range",)),
     ("unsure", yes((place(1.0), 1.0)), 0.52, "needs_review", ("low_confidence",)),
     ("box elsewhere", yes(("[800,10,900,200]", 1.0)), 0.97, "needs_review", ("low_confidence", "evidence_conflict")),
-    ("endless", "<think>" + "the the " * 400, 0.5, "rejected", ("no_evidence",)),
-    ("empty", "", 0.5, "rejected", ("no_evidence",)),
+    ("endless", "<think>" + "the the " * 400, 0.5, "rejected", ("output_repeats",)),
+    ("empty", "", 0.5, "rejected", ("output_empty",)),
 ]  # fmt: skip
 
 
@@ -138,7 +141,7 @@ def test_confidence_falls_as_times_move_away(crossing: Make, rule: Rule) -> None
     times = [verdict.confidence.components["temporal_agreement"] for verdict in verdicts]
     assert times == sorted(times, reverse=True)
     assert times[0] - times[-1] > 0.4
-    assert verdicts[0].confidence.p - verdicts[-1].confidence.p > 0.5
+    assert verdicts[0].confidence.p - verdicts[-1].confidence.p > 0.4
 
 
 @pytest.mark.parametrize(

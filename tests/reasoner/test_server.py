@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
-import threading
+import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,120 +15,28 @@ import pytest
 
 from detector.rule import Rule
 from detector.window import Window
+from reasoner.backends import Output, retry
+from reasoner.backends.grammar import expression
 from reasoner.backends.openai import ServerBackend
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelUnsupported, ReasonerError, ServerRefused, ServerTimeout, ServerUnavailable
+from reasoner.parse import parse
 from reasoner.pictures import decode
 from reasoner.prompt import messages
 from reasoner.reason import Reasoner
+from tests.reasoner import vllm
+from tests.reasoner.vllm import KEY, MODEL, SAID, Vllm
 
-KEY = "sk-test-4f1c9b2e"
-SAID = (
-    "<think>The <obj>person</obj><box>[125,444,200,756]</box>at<t>1.0</t>s falls.</think>\n"
-    "<answer>Yes. A person falls from 1.0s to 4.0s.</answer>"
-)
-
-
-def completion(text: str) -> dict[str, Any]:
-    """A chat completion as vLLM sends it: token by token, each with its likeliest alternatives."""
-    pieces = ["<think>", "The", " rest", "</think>", "\n", "<answer>", "Yes", ".", "</answer>"]
-    content = []
-    for piece in pieces:
-        other = {"Yes": ("No", -3.0), "The": ("Nothing", -4.0)}.get(piece, ("x", -9.0))
-        top = [
-            {"token": piece, "logprob": -0.05, "bytes": None},
-            {"token": other[0], "logprob": other[1], "bytes": None},
-        ]
-        content.append({"token": piece, "logprob": -0.05, "bytes": None, "top_logprobs": top})
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return {
-        "id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": [{**choice, "logprobs": {
-            "content": content}}], "usage": {"prompt_tokens": 812, "completion_tokens": 9, "total_tokens": 821},
-    }  # fmt: skip
-
-
-class Server(ThreadingHTTPServer):
-    """Answers as `behave` says and keeps what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self, behave: Callable[[BaseHTTPRequestHandler], None]) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                owner.asked.append(json.loads(body))
-                owner.headers.append({**dict(self.headers), "path": self.path})
-                try:
-                    behave(self)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-def send(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def well(handler: BaseHTTPRequestHandler) -> None:
-    if handler.headers["Authorization"] != f"Bearer {KEY}":
-        send(handler, 401, b'{"error": "Unauthorized"}')
-    else:
-        send(handler, 200, json.dumps(completion(SAID)).encode())
-
-
-def overloaded(handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 503, json.dumps({"error": {"message": f"overloaded, key {KEY} over quota\nretry"}}).encode())
-
-
-def no_completion(handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 200, b'{"choices": []}')
-
-
-def no_json(handler: BaseHTTPRequestHandler) -> None:
-    send(handler, 200, b"<html>hello</html>")
-
-
-def hangs_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.close_connection = True
-
-
-def silent(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(3)
-
-
-def drips(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    for _ in range(30):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(0.1)
+Serve = Callable[..., Vllm]
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[BaseHTTPRequestHandler], None]], Server]]:
-    servers: list[Server] = []
+def serve() -> Iterator[Serve]:
+    servers: list[Vllm] = []
 
-    def start(behave: Callable[[BaseHTTPRequestHandler], None]) -> Server:
-        server = Server(behave)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        servers.append(server)
-        return server
+    def start(*args: Any, **kinds: Any) -> Vllm:
+        servers.append(Vllm(*args, **kinds))
+        return servers[-1]
 
     yield start
     for server in servers:
@@ -136,24 +44,29 @@ def serve() -> Iterator[Callable[[Callable[[BaseHTTPRequestHandler], None]], Ser
         server.server_close()
 
 
-Serve = Callable[[Callable[[BaseHTTPRequestHandler], None]], Server]
+def config(server: Vllm | str, **more: Any) -> ReasonerConfig:
+    url = server if isinstance(server, str) else server.url
+    return ReasonerConfig(**{"model": MODEL, "backend": "openai", "base_url": url, "api_key": KEY, **more})
 
 
-def config(url: str, **more: Any) -> ReasonerConfig:
-    return ReasonerConfig(model="Qwen/Qwen3-VL-8B-Instruct", backend="openai", base_url=url, api_key=KEY, **more)
+def ask(backend: ServerBackend) -> Output:
+    return backend.answer(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_a_window_is_reasoned_over_on_a_server(serve: Serve, crossing: Callable[..., Window], rule: Rule) -> None:
-    server = serve(well)
-    verdict = Reasoner.load(config(server.url())).reason(crossing(), rule, {}, "Gate 1")
+    server = serve(p_yes=0.95)
+    window = crossing()
+    verdict = Reasoner.load(config(server)).reason(window, rule, {}, "Gate 1")
     assert verdict.decision == "confirmed"
     assert verdict.evidence[0].frame == 2
-    expected = np.exp(-0.05) / (np.exp(-0.05) + np.exp(-3.0))
-    assert verdict.confidence.components["vlm_token"] == pytest.approx(expected, abs=1e-4)
-    assert (verdict.model.tokens_in, verdict.model.tokens_out) == (812, 9)
-    asked = server.asked[0]
-    assert server.headers[0]["path"] == "/v1/chat/completions"
-    assert (asked["temperature"], asked["logprobs"], asked["model"]) == (0, True, "Qwen/Qwen3-VL-8B-Instruct")
+    assert verdict.confidence.components["vlm_token"] == pytest.approx(0.95, abs=1e-4)
+    assert verdict.model.tokens_in == 812
+    (asked,) = server.asked
+    assert asked["path"] == "/v1/chat/completions"
+    assert (asked["temperature"], asked["logprobs"], asked["model"]) == (0, True, MODEL)
+    assert (asked["repetition_penalty"], asked["presence_penalty"], asked["top_p"]) == (1, 0, 1)
+    assert asked["request_id"] == asked["header"]
+    assert asked["request_id"].startswith(window.window_id)
     parts = asked["messages"][1]["content"]
     images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     assert len(images) == 12
@@ -165,66 +78,229 @@ def test_a_window_is_reasoned_over_on_a_server(serve: Serve, crossing: Callable[
     assert picture.shape[1] % 32 == 0
 
 
-FAULTS: list[tuple[Callable[[BaseHTTPRequestHandler], None], type[ReasonerError], type[Exception], str]] = [
-    (overloaded, ServerRefused, RuntimeError, "503"),
-    (no_completion, ServerRefused, RuntimeError, "no chat completion"),
-    (no_json, ServerRefused, RuntimeError, "no chat completion"),
-    (hangs_up, ServerUnavailable, ConnectionError, "cannot be reached"),
-    (silent, ServerTimeout, TimeoutError, "within 0.5 s"),
-    (drips, ServerTimeout, TimeoutError, "within 0.5 s"),
+PASSING: list[tuple[str, list[vllm.Fault], float]] = [
+    ("nothing", [], 0.0),
+    ("429 that says when", [vllm.too_many], 0.3),
+    ("503 twice", [vllm.overloaded, vllm.overloaded], 0.2),
+    ("a reset", [vllm.resets], 0.1),
+    ("half a body", [vllm.half], 0.1),
+    ("hung up", [vllm.hangs_up], 0.1),
+    ("crashed once", [vllm.crashed], 0.1),
+    ("all of them", [vllm.half, vllm.resets, vllm.overloaded], 0.3),
 ]
 
 
-@pytest.mark.parametrize(("behave", "kind", "base", "words"), FAULTS, ids=[row[0].__name__ for row in FAULTS])
-def test_a_bad_server_is_one_line(
-    serve: Serve,
-    behave: Callable[[BaseHTTPRequestHandler], None],
-    kind: type[ReasonerError],
-    base: type[Exception],
-    words: str,
+@pytest.mark.parametrize(("faults", "least_s"), [row[1:] for row in PASSING], ids=[row[0] for row in PASSING])
+def test_what_passes_is_tried_again(serve: Serve, faults: list[vllm.Fault], least_s: float) -> None:
+    server = serve(faults=faults)
+    backend = ServerBackend(config(server, timeout_s=20.0))
+    started = time.monotonic()
+    assert ask(backend).text == SAID
+    assert time.monotonic() - started >= least_s
+    assert len(server.asked) == len(faults) + 1
+    assert backend.counts["retries"] == len(faults)
+    ids = [asked["request_id"] for asked in server.asked]
+    assert len(set(ids)) == len(ids), "a server refuses an id that it still works on"
+
+
+LASTING: list[tuple[vllm.Fault, type[ReasonerError], type[Exception], str, int]] = [
+    (vllm.overloaded, ServerUnavailable, ConnectionError, "overloaded (status 503)", 9),
+    (vllm.too_many, ServerUnavailable, ConnectionError, "overloaded (status 429)", 9),
+    (vllm.crashed, ServerRefused, RuntimeError, "status 500", 2),
+    (vllm.no_completion, ServerRefused, RuntimeError, "no chat completion", 1),
+    (vllm.no_json, ServerRefused, RuntimeError, "no chat completion", 1),
+    (vllm.hangs_up, ServerUnavailable, ConnectionError, "breaks off", 9),
+    (vllm.half, ServerUnavailable, ConnectionError, "breaks off", 9),
+    (vllm.silent, ServerTimeout, TimeoutError, "within 0.6 s", 1),
+    (vllm.drips, ServerTimeout, TimeoutError, "within 0.6 s", 1),
+    (vllm.drips_headers, ServerTimeout, TimeoutError, "within 0.6 s", 1),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "base", "words", "most"), LASTING, ids=[row[0].__name__ for row in LASTING])
+def test_what_lasts_is_one_line_within_the_deadline(
+    serve: Serve, fault: vllm.Fault, kind: type[ReasonerError], base: type[Exception], words: str, most: int
 ) -> None:
-    backend = ServerBackend(config(serve(behave).url(), timeout_s=0.5))
+    server = serve(faults=[fault] * 30)
+    backend = ServerBackend(config(server, timeout_s=0.6))
     started = time.monotonic()
     with pytest.raises(kind) as caught:
-        backend.answer(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
-    assert time.monotonic() - started < 2.5
+        ask(backend)
+    assert time.monotonic() - started < 1.1
     assert isinstance(caught.value, base)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
+    assert 1 <= len(server.asked) <= most
+    assert backend.counts["timeouts"] == (kind is ServerTimeout)
 
 
-def test_a_wrong_key_is_said_and_not_shown(serve: Serve) -> None:
-    backend = ServerBackend(
-        ReasonerConfig(model="m", backend="openai", base_url=serve(well).url(), api_key="sk-wrong-11112222")
-    )
-    with pytest.raises(ServerRefused, match="refused the key") as caught:
-        backend.answer(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
-    assert "sk-wrong" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"model": "m"}, "'m' (status 404)"), ({"api_key": "sk-wrong-11112222"}, "refused the key")],
+    ids=["404", "401"],
+)
+def test_what_is_wrong_is_not_tried_again(serve: Serve, settings: dict[str, Any], words: str) -> None:
+    server = serve()
+    with pytest.raises(ServerRefused, match=re.escape(words)) as caught:
+        ask(ServerBackend(config(server, **settings)))
+    assert "sk-" not in str(caught.value)
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_is_down(serve: Serve) -> None:
-    server = serve(well)
-    url = server.url()
+    server = serve()
     server.shutdown()
     server.server_close()
     with pytest.raises(ServerUnavailable, match=r"127\.0\.0\.1"):
-        ServerBackend(config(url)).answer(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
+        ask(ServerBackend(config(server)))
 
 
-def test_thinking_that_a_server_took_out_is_put_back(serve: Serve) -> None:
-    def split(handler: BaseHTTPRequestHandler) -> None:
-        reply = completion("<answer>Yes.</answer>")
-        reply["choices"][0]["message"]["reasoning_content"] = "The <obj>man</obj><box>[1,2,3,4]</box>at<t>1</t>s"
+def test_many_callers_are_never_more_than_configured(serve: Serve) -> None:
+    server = serve(takes_s=0.05)
+    backend = ServerBackend(config(server, max_requests=3))
+    with ThreadPoolExecutor(16) as pool:
+        outputs = list(pool.map(lambda _: ask(backend), range(24)))
+    assert {output.text for output in outputs} == {SAID}
+    assert len(server.asked) == 24
+    assert server.most_busy == 3
+    assert server.connections == 3, "connections are used again"
+    assert backend.counts["waits"] >= 13
+    assert backend.counts["waited_s"] > 0.05
+
+
+def test_the_wait_for_a_free_request_ends_with_the_deadline(serve: Serve) -> None:
+    server = serve(takes_s=1.0)
+    backend = ServerBackend(config(server, max_requests=1, timeout_s=0.4))
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        failures = [each.exception() for each in [pool.submit(ask, backend) for _ in range(2)]]
+    assert time.monotonic() - started < 0.6
+    assert [type(failure) for failure in failures] == [ServerTimeout] * 2
+    assert {"did not answer" in str(failure) for failure in failures} == {True, False}
+    assert backend.counts["timeouts"] == 2
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_no_failure(serve: Serve) -> None:
+    server = serve(faults=[lambda handler: (handler.complete(server.asked[-1]), vllm.hangs_up(handler))[0]])
+    backend = ServerBackend(config(server))
+    assert (ask(backend).text, ask(backend).text) == (SAID, SAID)
+    assert backend.counts["retries"] == 0
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("structured", ["vllm", "sglang", "off"])
+def test_the_server_is_told_the_form(serve: Serve, structured: str) -> None:
+    server = serve()
+    ask(ServerBackend(config(server, structured=structured)))
+    told = {"vllm": server.asked[0].get("structured_outputs", {}).get("regex"), "sglang": server.asked[0].get("regex")}
+    assert [name for name, value in told.items() if value] == ([] if structured == "off" else [structured])
+
+
+def test_a_server_without_structured_output_is_asked_without_and_that_is_remembered(serve: Serve) -> None:
+    server = serve(structured=False)
+    backend = ServerBackend(config(server))
+    assert [ask(backend).text for _ in range(3)] == [SAID] * 3
+    assert ["structured_outputs" in asked for asked in server.asked] == [True, False, False, False]
+
+
+def test_a_request_that_is_refused_either_way_changes_nothing(serve: Serve) -> None:
+    def too_long(handler: vllm.Handler) -> None:
+        handler.refuse(400, "maximum context length is 32768 tokens")
+
+    server = serve(faults=[too_long, too_long])
+    backend = ServerBackend(config(server))
+    with pytest.raises(ServerRefused, match="maximum context length"):
+        ask(backend)
+    ask(backend)
+    assert ["structured_outputs" in asked for asked in server.asked] == [True, False, True]
+
+
+FORMS = [
+    (SAID, True),
+    ("<think><obj>车</obj><box>[1,2,30,40]</box><box>[5, 6, 7, 8]</box>at<t>12</t>s</think><answer>否</answer>", True),
+    ("<think></think><answer>No.</answer>", True),
+    ("<think>A <obj>man</obj><box>[1,2,30]</box>at<t>1.0</t>s.</think><answer>Yes.</answer>", False),
+    ("<think>A <obj>man</obj><box>[1,2,30,nan]</box>at<t>1.0</t>s.</think><answer>Yes.</answer>", False),
+    ("<think>A <obj>man</obj> runs.</think><answer>Yes.</answer>", False),
+    ("<think>So</think><answer></answer>", False),
+    ("<answer>Yes.</answer>", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "allowed"), FORMS)
+def test_the_form_allows_what_the_parser_reads_and_nothing_broken(text: str, allowed: bool) -> None:
+    assert bool(re.fullmatch(expression("rel1000"), text)) is allowed
+    if allowed:
+        parsed = parse(text, 20.0)
+        assert parsed.answer
+        assert not parsed.errors
+        assert len(parsed.claims) == text.count("<obj>")
+
+
+@pytest.mark.parametrize(
+    ("p_yes", "continues", "requests", "text"),
+    [
+        (0.01, True, 1, "<think></think>\n<answer>No</answer>"),
+        (0.3, True, 2, SAID),
+        (0.95, True, 2, SAID),
+        (0.01, False, 2, SAID),
+    ],
+    ids=["a sure no ends it", "an unsure no does not", "a yes goes on", "a server that cannot"],
+)
+def test_early_exit(serve: Serve, p_yes: float, continues: bool, requests: int, text: str) -> None:
+    server = serve(p_yes=p_yes, continues=continues)
+    backend = ServerBackend(config(server, early_exit=True))
+    output = ask(backend)
+    assert (output.text, len(server.asked)) == (text, requests)
+    glance, *rest = server.asked
+    assert glance["max_tokens"] == 1
+    assert (glance["messages"][-1]["role"], glance["add_generation_prompt"]) == ("assistant", False)
+    for full in rest:
+        assert full["messages"] == glance["messages"][:-1], "the prefix is shared to the last byte"
+    ask(backend)
+    assert len(server.asked) == requests + (requests if continues else 1), "what a server cannot do is not asked twice"
+
+
+def test_an_early_no_takes_the_way_of_any_other(serve: Serve, crossing: Callable[..., Window], rule: Rule) -> None:
+    verdict = Reasoner.load(config(serve(p_yes=0.02), early_exit=True)).reason(crossing(), rule, {})
+    assert (verdict.decision, verdict.reasons, verdict.answer) == ("rejected", ("answer_no",), "No")
+    assert verdict.confidence.components["vlm_token"] == pytest.approx(0.02, abs=1e-4)
+    assert verdict.model.tokens_out == 1
+
+
+def test_the_probe_names_what_is_served(serve: Serve) -> None:
+    server = serve()
+    assert f"serves {MODEL}, at most 32768 tokens" in Reasoner.load(config(server)).probe()
+    with pytest.raises(ServerRefused, match=r"does not serve 'm' but Qwen/Qwen3-VL-8B-Instruct, other/model"):
+        Reasoner.load(config(server, model="m")).probe()
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thinking_that_a_server_took_out_is_put_back(serve: Serve, field: str) -> None:
+    def split(handler: vllm.Handler) -> None:
+        reply = vllm.completion("<answer>Yes.</answer>")
+        reply["choices"][0]["message"][field] = "The <obj>man</obj><box>[1,2,3,4]</box>at<t>1</t>s"
         del reply["choices"][0]["logprobs"]
-        send(handler, 200, json.dumps(reply).encode())
+        handler.send(200, reply)
 
-    output = ServerBackend(config(serve(split).url())).answer(
-        messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)]
-    )
+    output = ask(ServerBackend(config(serve(faults=[split]))))
     assert output.text.startswith("<think>The <obj>man</obj>")
     assert output.text.endswith("</think>\n<answer>Yes.</answer>")
     assert output.tokens == ()
+
+
+def test_pauses_double_with_chance_and_never_undercut_the_server() -> None:
+    lowest = [retry.pause_s(n, None, lambda: 0.0) for n in range(8)]
+    highest = [retry.pause_s(n, None, lambda: 1.0) for n in range(8)]
+    assert highest[:5] == [0.25, 0.5, 1.0, 2.0, 4.0]
+    assert highest[-1] == retry.LONGEST_PAUSE_S
+    assert all(low == high / 2 for low, high in zip(lowest, highest, strict=True))
+    assert all(a <= b for a, b in itertools.pairwise(highest))
+    assert retry.pause_s(0, 3.0, lambda: 0.0) == 3.0
+    assert [status for status in (200, 400, 401, 404, 429, 500, 502, 503, 504) if retry.again(status, 1)] == [
+        429, 502, 503, 504,
+    ]  # fmt: skip
 
 
 def test_settings_are_checked_and_keep_the_secret() -> None:
@@ -233,6 +309,7 @@ def test_settings_are_checked_and_keep_the_secret() -> None:
         ReasonerConfig(model="m", backend="openai")
     with pytest.raises(ValueError, match="name of the model"):
         ReasonerConfig(backend="openai", base_url="http://127.0.0.1:1/v1")
-    with pytest.raises(ModelUnsupported, match="http"):
-        ServerBackend(config("ftp://127.0.0.1/v1"))
+    for url in ("ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1"):
+        with pytest.raises(ModelUnsupported, match="http"):
+            ServerBackend(config(url))
     assert ServerBackend(config("http://127.0.0.1:1/v1", family="qwen2_5_vl")).coordinates == "pixels"

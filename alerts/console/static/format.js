@@ -51,6 +51,7 @@ const COMPONENTS = {
   evidence_match: "Evidence matches",
   coarse: "Watcher's score",
   crop_check: "Crop asked again",
+  counterfactual: "Answer needs its evidence",
   consistency: "Answer fits its claims",
   frame_order: "Pictures in order",
 };
@@ -63,7 +64,17 @@ const REASONS = {
   no_evidence: "The model pointed at nothing that could be checked.",
   outside_zones: "The evidence lies outside the zones of the rule.",
   answer_no: "The model's answer was no.",
+  crop_contradicts: "The cited places, shown on their own, do not bear out the answer.",
+  evidence_not_needed: "The answer stays the same when the cited places are hidden.",
   unsure_yes: "The model's yes was not sure enough.",
+  output_empty: "The model gave an empty answer.",
+  output_endless: "The model did not come to an end.",
+  output_repeats: "The model repeated itself instead of answering.",
+  output_language: "The model answered in another language than it was asked to.",
+  output_unclear: "The model's answer is neither a yes nor a no.",
+  evidence_out_of_range: "The model pointed at times or places outside of what it was shown.",
+  probabilities_invalid: "The model's probabilities are no numbers.",
+  model_failed: "The model failed or did not answer in time.",
 };
 
 export const reason = (key) => (Object.hasOwn(REASONS, key) ? REASONS[key] : key.replaceAll("_", " "));

@@ -1,0 +1,91 @@
+"""`witness models export`: a checkpoint of transformers, or a trained scorer, becomes a folder that every engine runs."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from detector.folder import ScorerFolder
+
+PICTURES = 64
+"""Pictures that the 8-bit graph is calibrated and looked at with."""
+
+
+def arguments(one: ArgumentParser) -> None:
+    one.add_argument(
+        "model", metavar="MODEL", help="a SigLIP 2, SigLIP or CLIP checkpoint (folder or hub name), a scorer's folder, or bundled"
+    )
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the scorer's folder to write")
+    one.add_argument(
+        "--precision", choices=("fp32", "int8"), default="fp32", help="int8 adds a graph for the CPU (default: fp32)"
+    )
+    one.add_argument(
+        "--frames", type=Path, metavar="PATH", help="the site's own pictures to calibrate int8 on: a video, or a folder"
+    )
+
+
+def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], None]) -> int:
+    """Writes the folder and says how near its engines are to each other. Errors are ExportError or ModelFolderError."""
+    from detector.export import TOLERANCE, parity
+
+    note(f"export: {options.model} to {options.out}")
+    folder = _folder(options.model, options.out)
+    record = folder.record
+    width, height = record.shape.picture_size
+    say(f"{record.name}: {width}x{height} px, {record.shape.length} tokens, scaling inside the graph")
+    say(f"ONNX Runtime and torch differ by {parity(folder, seed=1):.1e} at most (allowed: {TOLERANCE:.0e})")
+    if options.precision == "int8":
+        folder = _int8(folder, options, say, note)
+    say(f'[detector] model = "{folder.path}"' + (', precision = "int8"' if options.precision == "int8" else ""))
+    return 0
+
+
+def _folder(model: str, out: Path) -> ScorerFolder:
+    from detector.adopt import adopt
+    from detector.errors import ExportError
+    from detector.export import rewrite
+    from detector.folder import BUNDLED, RECORD, read_folder
+
+    trained = BUNDLED if model == "bundled" else Path(model).expanduser()
+    if not (trained / RECORD).is_file():
+        return adopt(model, out)
+    folder = read_folder(model)
+    if folder.record.architecture:
+        raise ExportError(f"{model} is exported already; name the checkpoint that it was made of")
+    if out.resolve() == trained.resolve():
+        raise ExportError(f"--out {out} is the model's own folder; name another")
+    return rewrite(folder, out)
+
+
+def _int8(
+    folder: ScorerFolder, options: Namespace, say: Callable[[str], None], note: Callable[[str], None]
+) -> ScorerFolder:
+    from detector.quantise import add_int8
+
+    pictures = _pictures(folder, options.frames)
+    note(f"export: calibrating int8 on {len(pictures)} pictures")
+    folder, cosines = add_int8(folder, pictures)
+    say(
+        f"int8: cosine with fp32 {cosines.mean():.5f} on average, {cosines.min():.4f} at worst, over {cosines.size} tokens "
+        "that were not calibrated on"
+    )
+    return folder
+
+
+def _pictures(folder: ScorerFolder, frames: Path | None) -> list[NDArray[np.uint8]]:
+    from detector import pictures
+    from detector.errors import ExportError
+
+    shape = folder.record.shape
+    if frames is not None:
+        return list(islice(pictures.of_frames(frames, shape, PICTURES), PICTURES))
+    if folder.record.architecture:
+        raise ExportError("int8 needs pictures like those it will see: give --frames a video, or a folder of pictures")
+    return list(pictures.of_scenes(shape, PICTURES))

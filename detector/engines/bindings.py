@@ -1,0 +1,93 @@
+"""NVIDIA's two libraries, imported late, and the GPU they see; what is missing is said in one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from typing import Any
+
+from detector.engines.plan import Gpu
+from detector.errors import EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+INSTALL = 'install the extra "gpu" (pip install "witness[gpu]")'
+OLDEST = (10, 0)
+"""First release whose networks can be strongly typed and keep uint8 pictures, and that 11 still resembles."""
+
+
+def tensorrt() -> Any:
+    """The module: `tensorrt`, or its bindings alone where the libraries come from elsewhere.
+
+    Raises EngineUnavailable, naming what to install.
+    """
+    reasons = []
+    for name in ("tensorrt", "tensorrt_bindings"):
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            reasons.append(" ".join(str(error).split())[:120])
+            continue
+        if not hasattr(module, "Builder"):
+            reasons.append(f"{name} is an empty package")
+            continue
+        if version(module) < OLDEST:
+            raise EngineUnavailable(f"TensorRT {module.__version__} is too old; {INSTALL} of 10.0 or later")
+        return module
+    raise EngineUnavailable(f"TensorRT is not installed ({'; '.join(dict.fromkeys(reasons))}); {INSTALL}")
+
+
+def version(module: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", module.__version__)[:2])
+
+
+def driver() -> Any:
+    """`pycuda.driver`, initialised. Raises EngineUnavailable without a GPU, its driver or pycuda."""
+    try:
+        module: Any = importlib.import_module("pycuda.driver")
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:120]
+        missing = "no NVIDIA driver" if "libcuda" in reason else "pycuda is not installed"
+        raise EngineUnavailable(f"{missing} ({reason}); {INSTALL} on a machine with an NVIDIA GPU") from None
+    try:
+        module.init()
+        count = module.Device.count()
+    except module.Error as error:
+        raise EngineUnavailable(f"no NVIDIA GPU answers ({' '.join(str(error).split())[:120]}); see nvidia-smi") from None
+    if not count:
+        raise EngineUnavailable("no NVIDIA GPU is visible; see nvidia-smi and CUDA_VISIBLE_DEVICES")
+    return module
+
+
+def gpu() -> Gpu:
+    """The first visible GPU. Raises EngineUnavailable."""
+    device = driver().Device(0)
+    return Gpu(device.name(), tuple(device.compute_capability()))
+
+
+def logger(module: Any) -> Any:
+    """TensorRT's messages in our log: its warnings are chatter at `info`, its errors stay errors."""
+    severity = module.ILogger.Severity
+    levels = {
+        severity.INTERNAL_ERROR: logging.ERROR,
+        severity.ERROR: logging.ERROR,
+        severity.WARNING: logging.INFO,
+        severity.INFO: logging.DEBUG,
+    }
+
+    class Messages(module.ILogger):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.last = ""
+            """The last error, for the one line that a person gets."""
+
+        def log(self, severity: Any, text: str) -> None:
+            level = levels.get(severity)
+            if level is None:
+                return
+            if level >= logging.ERROR:
+                self.last = " ".join(text.split())[:200]
+            log.log(level, "TensorRT: %s", " ".join(text.split()))
+
+    return Messages()

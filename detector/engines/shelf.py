@@ -1,0 +1,109 @@
+"""The folder of compiled engines: found, checked, written. One folder serves all models; names keep them apart."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from detector.engines.plan import SUFFIX, Manifest, Recipe, differences, stem
+from detector.errors import EngineMismatch
+from detector.folder import sha256
+
+TIMINGS = "timings"
+"""Suffix of the timing caches: how fast which kernel was, so that a second build is quick."""
+
+
+class Found(NamedTuple):
+    manifest: Manifest
+    stale: list[str]
+    """Why it must be built again; empty when it fits."""
+
+
+class Shelf:
+    def __init__(self, path: str | Path = "") -> None:
+        """path: empty for the user's cache folder (XDG_CACHE_HOME)."""
+        self.path = Path(path).expanduser() if path else default_path()
+
+    def find(self, wanted: Recipe) -> Found | None:
+        """The engine of this model and precision that fits, else the newest stale one, else None.
+
+        Raises EngineMismatch for a manifest that cannot be read.
+        """
+        manifests = [self.read(path) for path in sorted(self.path.glob(f"*-{wanted.precision}-*{SUFFIX}.json"))]
+        of_model = [
+            Found(manifest, differences(manifest.recipe, wanted))
+            for manifest in manifests
+            if manifest.recipe.model == wanted.model and manifest.recipe.precision == wanted.precision
+        ]
+        fitting = [found for found in of_model if not found.stale]
+        if fitting:
+            return max(fitting, key=lambda found: (found.manifest.recipe.profiles[-1].largest, found.manifest.created))
+        return max(of_model, key=lambda found: found.manifest.created, default=None)
+
+    def read(self, path: Path) -> Manifest:
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise EngineMismatch(f"{path} is damaged ({error}); delete it and {_compile_again(None)}") from None
+        if manifest.format != 1 or Path(manifest.engine).name != manifest.engine:
+            raise EngineMismatch(f"{path} is not a manifest of this version; delete it and {_compile_again(manifest)}")
+        return manifest
+
+    def engine(self, manifest: Manifest) -> bytes:
+        """The engine's bytes. Raises EngineMismatch when they are not those that were written."""
+        return self._checked(manifest.engine, manifest.engine_sha256, manifest).read_bytes()
+
+    def typed(self, manifest: Manifest) -> Path:
+        """The calibrated graph. Raises EngineMismatch when it is not the one that was written."""
+        return self._checked(manifest.typed, manifest.typed_sha256, manifest)
+
+    def timings(self, recipe: Recipe) -> Path:
+        """The timing cache of one GPU and version of TensorRT, shared by models; it need not exist."""
+        return self.path / f"trt{recipe.tensorrt}-{recipe.gpu.sm}.{TIMINGS}"
+
+    def write(self, name: str, content: bytes) -> str:
+        """Writes a file whole or not at all; gives its SHA-256."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        draft = self.path / f".{name}.{os.getpid()}"
+        draft.write_bytes(content)
+        digest = sha256(draft)
+        draft.replace(self.path / name)
+        return digest
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Last of all: an engine without a manifest is no engine."""
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        self.write(f"{manifest.engine}.json", text + b"\n")
+
+    def drop_stale(self, kept: Manifest) -> list[str]:
+        """Deletes engines of the same model that came from other weights; gives the names of what is gone."""
+        gone = []
+        for path in sorted(self.path.glob(f"*{SUFFIX}.json")):
+            recipe = self.read(path).recipe
+            if recipe.model == kept.recipe.model and stem(recipe) != stem(kept.recipe):
+                engine = path.with_suffix("")
+                path.unlink()
+                engine.unlink(missing_ok=True)
+                gone.append(engine.name)
+        return gone
+
+    def _checked(self, name: str, digest: str, manifest: Manifest) -> Path:
+        path = self.path / name
+        if not name or not path.is_file():
+            raise EngineMismatch(f"{path} is missing; {_compile_again(manifest)}")
+        if sha256(path) != digest:
+            raise EngineMismatch(f"{path} is damaged (its SHA-256 is another); {_compile_again(manifest)}")
+        return path
+
+
+def default_path() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "witness" / "engines"
+
+
+def _compile_again(manifest: Manifest | None) -> str:
+    precision = manifest.recipe.precision if manifest else "fp16"
+    return f"run `witness models compile MODEL --precision {precision}` again"

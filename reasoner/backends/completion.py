@@ -1,0 +1,95 @@
+"""Chat completions: messages with pictures as a request, a reply as an output. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reasoner.backends import Output
+from reasoner.errors import ServerRefused
+from reasoner.prompt import Message
+from reasoner.trace import TOP, Token
+
+if TYPE_CHECKING:
+    from reasoner.pixels import Pixels
+
+GREEDY: dict[str, Any] = {
+    "temperature": 0,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "repetition_penalty": 1,
+    "logprobs": True,
+    "top_logprobs": TOP,
+}
+"""Every setting is said: a server fills what is left open from the checkpoint's own sampling settings."""
+OPENED = "<think></think>\n<answer>"
+"""The beginning of an answer that is put into the model's mouth to read the odds of a yes from its next token."""
+
+
+def filled(
+    messages: Sequence[Message], pictures: Sequence[Pixels], encode: Callable[[Pixels], bytes]
+) -> list[dict[str, Any]]:
+    """Messages with each image placeholder replaced by a JPEG as a data URL."""
+
+    def parts(content: Sequence[Mapping[str, Any]], left: Iterator[Pixels]) -> list[Mapping[str, Any]]:
+        return [
+            {"type": "image_url", "image_url": {"url": _data_url(encode(next(left)))}}
+            if part["type"] == "image"
+            else part
+            for part in content
+        ]
+
+    left = iter(pictures)
+    return [{"role": message["role"], "content": parts(message["content"], left)} for message in messages]
+
+
+def glance(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Fields of a request for one token, the one that says yes or no: the messages, then an answer already begun.
+
+    The long part, frames and question, is the same as in the full request, so a server with a prefix cache has it.
+    """
+    return {
+        "messages": [*messages, {"role": "assistant", "content": OPENED}],
+        "add_generation_prompt": False,
+        "continue_final_message": True,
+        "max_tokens": 1,
+    }
+
+
+def read_reply(body: bytes, where: str) -> Output:
+    """A chat completion → Output. Raises ServerRefused for anything else."""
+    try:
+        document = json.loads(body)
+        choice = document["choices"][0]
+        message = choice["message"]
+        text = str(message.get("content") or "")
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        tokens = tuple(_token(entry) for entry in (choice.get("logprobs") or {}).get("content") or ())
+        usage = document.get("usage") or {}
+        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or len(tokens))
+        finished = choice.get("finish_reason") == "stop"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ServerRefused(f"{where} sent no chat completion; base_url must be of an OpenAI-compatible API") from error
+    if isinstance(thought, str) and thought and "</think>" not in text:
+        # Servers with a reasoning parser take the thinking out of the text; the evidence is in there.
+        text = f"<think>{thought}</think>\n{text}"
+    return Output(text, tokens, *counts, finished)
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _token(entry: Mapping[str, Any]) -> Token:
+    own = (str(entry["token"]), _logprob(entry["logprob"]))
+    top = tuple((str(other["token"]), _logprob(other["logprob"])) for other in entry.get("top_logprobs") or ())
+    return Token(*own, top if any(text == own[0] for text, _ in top) else (own, *top))
+
+
+def _logprob(value: Any) -> float:
+    """NaN where a server has none: what is made of it is decided where all outputs are judged."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,94 @@
+"""What the vision tower made of each picture, kept and given again to every prompt that shows the same picture.
+
+A picture's tower output depends on nothing else (attention stays inside a picture), and pictures are known by their
+content: overlapping windows of a camera share them, so do several rules asked of one window and a second look at it.
+The pixels of a motion picture depend on the view and on what the camera usually shows, so that a camera and a time
+would not tell which picture it is. Each picture goes through the tower in a call of its own: its shapes, and so its
+bits, are the same whatever it is shown with.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reasoner.backends.prompted import Shown
+from reasoner.pixels import PatchSpec, normalise
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Features(NamedTuple):
+    """Of one picture: (tokens, hidden) for the embeddings and for each deepstack layer."""
+
+    layers: tuple[torch.Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(layer.numel() * layer.element_size() for layer in self.layers)
+
+
+class FeatureCache:
+    """The most recently used features, at most `limit` bytes of them; 0 keeps none. Not for several threads at once."""
+
+    def __init__(self, model: Any, spec: PatchSpec, limit: int) -> None:
+        self._model = model
+        self._spec = spec
+        self._limit = limit
+        self._kept: OrderedDict[bytes, Features] = OrderedDict()
+        self.bytes = 0
+        self.hits = 0
+        self.misses = 0
+        self.evicted = 0
+
+    def of(self, pictures: Sequence[Shown]) -> list[Features]:
+        """Features of each picture, from here or from the tower."""
+        found = []
+        for shown in pictures:
+            features = self._kept.get(shown.digest)
+            if features is None:
+                self.misses += 1
+                features = self._computed(shown)
+                self._keep(shown.digest, features)
+            else:
+                self.hits += 1
+                self._kept.move_to_end(shown.digest)
+            found.append(features)
+        return found
+
+    def _keep(self, digest: bytes, features: Features) -> None:
+        if features.bytes > self._limit:
+            return
+        self._kept[digest] = features
+        self.bytes += features.bytes
+        while self.bytes > self._limit:
+            _, oldest = self._kept.popitem(last=False)
+            self.bytes -= oldest.bytes
+            self.evicted += 1
+
+    def _computed(self, shown: Shown) -> Features:
+        import torch
+
+        pixels = normalise(shown.patches.to(self._model.device), self._spec)
+        seen = self._model.model.get_image_features(pixels, torch.tensor([shown.grid], device=pixels.device))
+        deep = getattr(seen, "deepstack_features", None) or []
+        return Features((seen.pooler_output[0], *(layer[0] for layer in deep)))
+
+
+def encoder_outputs(features: Sequence[Features], first: int, last: int) -> dict[str, Any] | None:
+    """`mm_encoder_outputs` for the picture tokens `first` to `last` (exclusive) of a prompt; None without any."""
+    parts = []
+    start = 0
+    for picture in features:
+        stop = start + len(picture.layers[0])
+        if start < last and stop > first:
+            cut = slice(max(first - start, 0), min(last, stop) - start)
+            parts.append([layer[cut] for layer in picture.layers])
+        start = stop
+    if not parts:
+        return None
+    shown, *deep = [list(layer) for layer in zip(*parts, strict=True)]
+    return {"image": SimpleNamespace(pooler_output=shown, deepstack_features=deep)}

@@ -1,0 +1,216 @@
+"""A local model in a process of its own: when it dies or hangs it is killed and started again, and what it was asked is
+asked once more.
+
+One pipe, one question at a time. Everything after the text runs in the parent, as with any other backend.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from reasoner.backends import Backend, Output, open_backend
+from reasoner.boxes import Coordinates
+from reasoner.config import ReasonerConfig
+from reasoner.errors import ModelFailed, ReasonerError
+from reasoner.folder import Notes
+from reasoner.prompt import Message
+
+if TYPE_CHECKING:
+    from reasoner.pixels import Pixels
+
+log = logging.getLogger(__name__)
+
+START_S = 600.0
+"""Loading a large model from a cold disk takes minutes; longer than this it hangs."""
+ATTEMPTS = 2
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+GRACE_S = 2.0
+
+
+class Hello(NamedTuple):
+    """What a loaded model says of itself."""
+
+    name: str
+    weights_sha256: str
+    coordinates: Coordinates
+    notes: Notes | None
+
+
+class _Lost(Exception):
+    """The process is gone; the text says how."""
+
+
+class IsolatedBackend:
+    """A `Backend` whose model lives elsewhere. Calls from several threads wait for each other."""
+
+    def __init__(self, config: ReasonerConfig) -> None:
+        """Starts the process and waits for its model. Raises what loading raises, and ModelFailed."""
+        self._config = msgspec.structs.replace(config, isolate=False)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._child: _Child | None = None
+        self._losses = 0
+        """In a row; the pause before a start doubles with each."""
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        self.counts: dict[str, float] = {"restarts": 0}
+        try:
+            hello = self._start()
+        except _Lost as error:
+            raise ModelFailed(f"the process of model {config.model!r} {error} while loading it") from None
+        self.name, self.weights_sha256, self.coordinates, self.notes = hello
+
+    def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+        """Raises ModelFailed when the process is lost twice over one question."""
+        output: Output = self._ask("answer", messages, pictures)
+        return output
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        if (width, height) not in self._sizes:
+            self._sizes[width, height] = self._ask("fitted", width, height)
+        return self._sizes[width, height]
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+                self._child = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process while there is one."""
+        return self._child.process.pid if self._child else None
+
+    def _ask(self, method: str, *values: Any) -> Any:
+        with self._lock:
+            lost = ""
+            for _ in range(ATTEMPTS):
+                try:
+                    child = self._alive()
+                    reply = child.exchange((method, values), self._config.timeout_s)
+                except _Lost as error:
+                    lost = str(error)
+                    self._losses += 1
+                    self._end()
+                    log.error("the process of model %s %s; it is started again", self.name, lost)
+                    continue
+                self._losses = 0
+                if isinstance(reply, ReasonerError):
+                    raise reply
+                return reply
+        raise ModelFailed(f"the process of model {self.name} {lost}, {ATTEMPTS} times over one question")
+
+    def _alive(self) -> _Child:
+        if self._child is not None and not self._child.process.is_alive():
+            log.warning("the process of model %s is gone; it is started again", self.name)
+            self._end()
+        if self._child is None:
+            self.counts["restarts"] += 1
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (self._losses - 1)) if self._losses else 0.0
+            if self._closed.wait(pause_s):
+                raise ModelFailed(f"model {self.name} is closed")
+            self._start()
+        assert self._child is not None
+        return self._child
+
+    def _start(self) -> Hello:
+        self._child = _Child(self._config)
+        try:
+            hello = self._child.receive(START_S)
+        except _Lost:
+            self._end()
+            raise
+        if isinstance(hello, ReasonerError):
+            self._end()
+            raise hello
+        assert isinstance(hello, Hello)
+        return hello
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+        self._child = None
+
+
+class _Child:
+    """One process and the pipe to it."""
+
+    def __init__(self, config: ReasonerConfig) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=serve, args=(theirs, config), name="reasoner", daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def exchange(self, question: tuple[str, tuple[Any, ...]], within_s: float) -> Any:
+        """A process that hangs also stops reading, so the question itself may not get through: both end by the kill."""
+        return self._until(within_s, question)
+
+    def receive(self, within_s: float) -> Any:
+        return self._until(within_s, None)
+
+    def end(self) -> None:
+        self._pipe.close()
+        self.process.join(0 if not self.process.is_alive() else GRACE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+    def _until(self, within_s: float, question: object) -> Any:
+        started_s = time.monotonic()
+        timer = threading.Timer(within_s, self.process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            if question is not None:
+                self._pipe.send(question)
+            return self._pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(GRACE_S)
+            if time.monotonic() - started_s >= within_s:
+                raise _Lost(f"did not answer within {within_s:g} s and was killed") from None
+            raise _Lost(f"died (status {self.process.exitcode})") from None
+        finally:
+            timer.cancel()
+
+
+def serve(pipe: Connection, config: ReasonerConfig) -> None:
+    """The life of the process: load, say hello, answer until the pipe is closed. An error that is none of ours ends it,
+    because a device that failed once may be of no use any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent says when it ends
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        backend: Backend = open_backend(config)
+    except ReasonerError as error:
+        pipe.send(error)
+        return
+    pipe.send(Hello(backend.name, backend.weights_sha256, backend.coordinates, backend.notes))
+    while True:
+        try:
+            method, values = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            reply = getattr(backend, method)(*values)
+        except ReasonerError as error:
+            reply = error
+        pipe.send(reply)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

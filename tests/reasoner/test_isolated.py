@@ -1,0 +1,116 @@
+"""The bundled model in a process of its own: killed, stopped, and asked again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from detector.rule import Rule
+from detector.window import Window
+from reasoner.backends import open_backend
+from reasoner.backends.local import LocalBackend
+from reasoner.config import ReasonerConfig
+from reasoner.errors import ModelFailed, ModelIncomplete
+from reasoner.isolated import Hello, IsolatedBackend
+from reasoner.reason import Reasoner
+
+CONFIG = ReasonerConfig(isolate=True, timeout_s=20.0, threads=1)
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[IsolatedBackend]:
+    backend = open_backend(CONFIG)
+    assert isinstance(backend, IsolatedBackend)
+    yield backend
+    backend.close()
+
+
+def test_it_says_what_the_model_says_in_this_process(
+    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule
+) -> None:
+    window = crossing()
+    apart, here = (Reasoner(each, CONFIG).reason(window, rule, {}) for each in (isolated, LocalBackend.load(CONFIG)))
+    assert apart.output
+    assert (apart.output, apart.confidence, apart.model) == (here.output, here.confidence, here.model)
+    assert (apart.decision, apart.evidence) == (here.decision, here.evidence)
+
+
+def test_a_killed_process_is_started_again(
+    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule
+) -> None:
+    reasoner, pid = Reasoner(isolated, CONFIG), isolated.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    assert reasoner.reason(crossing(), rule, {}).output
+    assert isolated.pid != pid
+    assert isolated.counts["restarts"] == 1
+
+
+def test_a_question_is_asked_twice_and_no_window_stops_the_next(
+    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time the process hangs: it is stopped, so the question does not even get through the pipe. The second
+    one dies over it. The window after that is answered by a third."""
+    reasoner, start = Reasoner(isolated, CONFIG), isolated._start
+    first = isolated.pid
+    assert first is not None
+
+    def start_and_die() -> Hello:
+        hello, pid = start(), isolated.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+        return hello
+
+    os.kill(first, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(isolated, "_start", start_and_die)
+        patch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=1.0))
+        with pytest.raises(ModelFailed, match=r"died \(status -9\), 2 times over one question"):
+            reasoner.reason(crossing(), rule, {})
+    assert not Path(f"/proc/{first}").exists()
+    verdict = reasoner.reason(crossing(), rule, {})
+    assert verdict.output
+    assert isolated.counts["restarts"] == 3
+
+
+def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelIncomplete, match=r"has no config\.json"):
+        IsolatedBackend(ReasonerConfig(isolate=True, model=str(tmp_path)))
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    """Also when the parent is killed."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\nfrom reasoner.config import ReasonerConfig\nfrom reasoner.isolated import _Child\n"
+        "if __name__ == '__main__':\n    child = _Child(ReasonerConfig())\n    child.receive(60)\n"
+        "    print(child.process.pid, flush=True)\n    time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    until = time.monotonic() + 5
+    while _runs(pid):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """A process that has ended may wait for somebody to ask for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,182 @@
+"""The model asked again: about the cited crops alone, and about the picture without them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from detector.rule import Rule
+from detector.window import Window
+from reasoner.backends import Output
+from reasoner.boxes import Box, Coordinates
+from reasoner.config import ReasonerConfig
+from reasoner.crop_check import MOST_CROPS, rated, view_around
+from reasoner.folder import Notes
+from reasoner.prompt import Message
+from reasoner.reason import Reasoner
+from reasoner.trace import Token
+from reasoner.verdict import Recheck, Verdict
+
+Make = Callable[..., Window]
+Pixels = NDArray[np.uint8]
+
+
+def token(text: str, **odds: float) -> Token:
+    top = tuple((name.lstrip("_"), math.log(share)) for name, share in odds.items())
+    return Token(text, math.log(odds.get(f"_{text}", 0.5)), top)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "worth"),
+    [
+        ("2", (), 1.0),
+        ("1", (), 0.6),
+        ("0", (), 0.2),
+        ("I rate it 1.", (), 0.6),
+        ("<think>0 or 2?</think> 2", (), 1.0),
+        ("12.5", (), 0.2),
+        ("clearly", (), 0.2),
+        ("", (), 0.2),
+        ("2", (token("2", _2=0.5, _1=0.5),), 0.8),
+        ("2", (token("2", _2=0.9, the=0.1),), 1.0),
+        ("2", (token("2"),), 1.0),
+        ("2", (Token("2", math.nan, (("2", math.nan),)),), 0.2),
+    ],
+)
+def test_a_rating_is_worth(text: str, tokens: tuple[Token, ...], worth: float) -> None:
+    assert rated(Output(text, tokens, 40, 1, True)) == pytest.approx(worth)
+
+
+def test_the_view_holds_the_boxes_and_stays_in_the_frame() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        corners = np.sort(rng.uniform(0, 1, (int(rng.integers(1, 4)), 2, 2)), axis=1)
+        boxes = [Box(*each.ravel()) for each in corners if (each[1] > each[0]).all()]
+        least = float(rng.uniform(0.1, 0.6))
+        view = view_around(boxes, least)
+        assert all(view.intersection(box) == pytest.approx(box.area) for box in boxes)
+        assert view.x2 - view.x1 == pytest.approx(view.y2 - view.y1)
+        assert view.x2 - view.x1 >= least - 1e-9
+
+
+def _yellow(picture: Pixels) -> bool:
+    red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
+    return int(((red > 200) & (green > 190) & (blue < 110)).sum()) > 20
+
+
+class Seeing:
+    """A backend that looks: it says yes, at one place, while it sees the figure. Crops it rates by the same look."""
+
+    name = "seeing"
+    weights_sha256 = "0" * 64
+    coordinates: Coordinates = "rel1000"
+
+    def __init__(self, p_yes: float, *, blind: bool = False, notes: Notes | None = None) -> None:
+        self.p_yes, self.blind, self.notes = p_yes, blind, notes
+        self.asked: list[tuple[str, list[Pixels]]] = []
+
+    def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+        text = messages[-1]["content"][-1]["text"]
+        self.asked.append((text, list(pictures)))
+        sees = self.blind or any(_yellow(picture) for picture in pictures)
+        if "Reply with one digit" in text:
+            return Output("2" if sees else "0", (), 40, 1, True)
+        p = self.p_yes if sees else 0.02
+        word = "Yes" if p > 0.5 else "No"
+        odds = (("Yes", math.log(p)), ("No", math.log(1 - p)))
+        tokens = (Token("<answer>", 0.0, ()), Token(word, dict(odds)[word], odds))
+        claims = "".join(f"The <obj>person</obj><box>{self.place(t)}</box>at<t>{t}</t>s falls." for t in (0.0, 5.5))
+        said = f"<think>{claims}</think><answer>Yes, from 0.0s to 5.5s.</answer>" if p > 0.5 else "<answer>No.</answer>"
+        return Output(said, tokens, 100, 10, True)
+
+    @staticmethod
+    def place(t: float) -> str:
+        x = 20 + 20 * t
+        return f"[{x / 0.32:.0f},{80 / 0.18:.0f},{(x + 24) / 0.32:.0f},{136 / 0.18:.0f}]"
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def judge(backend: Seeing, window: Window, rule: Rule, **settings: object) -> Verdict:
+    return Reasoner(backend, ReasonerConfig(**settings)).reason(window, rule, {})  # type: ignore[arg-type]
+
+
+def of(verdict: Verdict, kind: str) -> list[Recheck]:
+    return [check for check in verdict.rechecks if check.kind == kind]
+
+
+def test_crops_of_what_is_cited_are_shown_alone_and_count(crossing: Make, rule: Rule) -> None:
+    backend = Seeing(0.97)
+    verdict = judge(backend, crossing(), rule)
+    (text, crops) = next(each for each in backend.asked if "Reply with one digit" in each[0])
+    assert "Crop" not in verdict.output and rule.question in text
+    assert len(crops) == 2 and all(crop.shape[0] < 120 and crop.shape[1] < 60 for crop in crops)
+    (check,) = of(verdict, "crop")
+    assert (check.status, check.score, check.tokens) == ("supported", 1.0, 41)
+    assert verdict.confidence.components["crop_check"] == 1.0 and verdict.decision == "confirmed"
+
+
+def test_a_crop_that_shows_nothing_speaks_against_the_answer(crossing: Make, rule: Rule) -> None:
+    class Elsewhere(Seeing):
+        place = staticmethod(lambda t: "[800,10,900,200]")
+
+    verdict, plain = (
+        judge(Elsewhere(0.97), crossing(), rule),
+        judge(Elsewhere(0.97), crossing(), rule, crop_check=False),
+    )
+    assert of(verdict, "crop")[0].status == "contradicted" and "crop_contradicts" in verdict.reasons
+    assert verdict.decision == "needs_review" and verdict.confidence.p < plain.confidence.p
+    assert not plain.rechecks or not of(plain, "crop")
+
+
+def test_no_more_crops_than_fit_one_question(crossing: Make, rule: Rule) -> None:
+    class Talkative(Seeing):
+        def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+            output = super().answer(messages, pictures)
+            return output._replace(text=output.text.replace("<think>", "<think>" + 5 * output.text[7:90]))
+
+    backend = Talkative(0.97)
+    judge(backend, crossing(), rule)
+    assert max(len(shown) for text, shown in backend.asked if "one digit" in text) <= MOST_CROPS
+
+
+@pytest.mark.parametrize(
+    ("p_yes", "grey", "blind", "status", "decision"),
+    [
+        (0.72, (0.4, 0.75), False, "supported", "confirmed"),  # it rests on its boxes
+        (0.72, (0.4, 0.75), True, "contradicted", "needs_review"),  # the yes stands without them
+        (0.97, (0.4, 0.75), True, None, "confirmed"),  # not in the grey band
+        (0.72, (0.0, 0.0), True, None, "confirmed"),
+    ],
+)
+def test_a_yes_in_the_grey_band_must_need_its_evidence(
+    crossing: Make, rule: Rule, p_yes: float, grey: tuple[float, float], blind: bool, status: str | None, decision: str
+) -> None:
+    backend = Seeing(p_yes, blind=blind)
+    verdict = judge(backend, crossing(), rule, grey=grey)
+    masked = of(verdict, "masked")
+    assert [check.status for check in masked] == ([] if status is None else [status])
+    assert verdict.decision == decision
+    assert ("evidence_not_needed" in verdict.reasons) == (status == "contradicted")
+    if masked:
+        assert verdict.confidence.components["counterfactual"] == masked[0].score
+        assert masked[0].cost_s >= 0 and masked[0].tokens == 110
+    before = judge(Seeing(p_yes, blind=blind), crossing(), rule, grey=(0, 0)).confidence
+    assert (verdict.confidence.p < before.p) == (status == "contradicted")
+    low, high = verdict.confidence.interval
+    assert low <= verdict.confidence.p <= high
+
+
+def test_a_no_and_an_answer_without_evidence_cost_nothing_more(crossing: Make, rule: Rule) -> None:
+    backend = Seeing(0.97)
+    verdict = judge(backend, crossing(figure=False), rule)
+    assert (verdict.decision, verdict.rechecks, len(backend.asked)) == ("rejected", (), 1)
+    assert verdict.confidence.components["crop_check"] == verdict.confidence.components["vlm_token"]
