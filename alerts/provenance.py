@@ -140,8 +140,9 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
 class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without its own answer."""
 
-    kind: Literal["crop", "masked"]
-    """`crop`: shown the cited boxes alone; `masked`: shown everything but them."""
+    kind: Literal["crop", "masked", "closer"]
+    """`crop`: shown the cited boxes alone; `masked`: shown everything but them; `closer`: shown their surroundings at a
+    higher resolution, in more frames."""
     status: Literal["supported", "contradicted", "unchecked"]
     score: Unit
     cost_ms: Count

@@ -25,6 +25,8 @@ SAFE_SQLITE = (3, 51, 3)
 SAFE_FFMPEG = (8, 1, 3)
 """Fixes published in November 2026; older libraries parse hostile streams with known holes."""
 PROBES_AT_ONCE = 8
+SMALL_WEIGHTS = 256 << 20
+"""Bytes; a model with less fits anywhere."""
 
 
 class Row(NamedTuple):
@@ -125,22 +127,23 @@ def _scorer(config: Config) -> str:
 
 def _reasoner_folder(config: Config) -> list[Row]:
     """What can be known of a reasoner from its folder alone."""
-    from reasoner.folder import BUNDLED, open_folder
+    from reasoner.checkpoint import locate
+    from reasoner.folder import open_folder
 
     settings = config.reasoner
-    folder = BUNDLED if settings.model == "bundled" else Path(settings.model).expanduser()
-    if settings.backend != "local" or not (settings.model == "bundled" or folder.is_dir()):
-        where = settings.base_url if settings.backend == "openai" else "loaded at the start"
-        return [Row("ok", "reasoner", f"{settings.model}, {where}; --probe opens it")]
+    if settings.backend != "local":
+        return [Row("ok", "reasoner", f"{settings.model}, {settings.base_url}; --probe opens it")]
     try:
-        notes = open_folder(folder).notes
+        folder = open_folder(locate(settings.model))
     except ReasonerError as error:
         return [Row("FAIL", "reasoner", one_line(error))]
+    notes = folder.notes
     known = notes.categories if notes else ()
     unserved = [rule for rule in config.rule if known and rule.category not in known]
     sees = ", ".join(sorted(known)) or "any question"
     return [
-        Row("ok", "reasoner", f"{notes.name if notes and notes.name else folder.name}, answers {sees}"),
+        Row("ok", "reasoner", f"{folder.name}, answers {sees}"),
+        *_memory(config),
         *(
             Row(
                 "FAIL",
@@ -153,9 +156,33 @@ def _reasoner_folder(config: Config) -> list[Row]:
     ]
 
 
+def _memory(config: Config) -> list[Row]:
+    """Whether a local model will fit, from its folder and its device alone; a small one is not worth a word."""
+    from reasoner.checkpoint import locate
+    from reasoner.folder import open_folder
+
+    settings = config.reasoner
+    if settings.backend != "local":
+        return []
+    try:
+        folder = open_folder(locate(settings.model))
+        if sum(file.stat().st_size for file in folder.weights) < SMALL_WEIGHTS:
+            return []
+        from reasoner.device import device_of
+        from reasoner.forecast import forecast
+
+        found = forecast(folder, settings, device_of(settings.device))
+    except ReasonerError as error:
+        return [Row("FAIL", "memory", one_line(error))]
+    return [Row("warn" if found.crowded else "ok" if found.fits else "FAIL", "memory", found.text)]
+
+
 def _reasoner(config: Config) -> list[Row]:
     from reasoner.reason import Reasoner
 
+    memory = _memory(config)
+    if any(row.state == "FAIL" for row in memory):
+        return memory
     try:
         reasoner = Reasoner.load(config.reasoner)
     except ROOM_ERRORS as error:
@@ -163,7 +190,7 @@ def _reasoner(config: Config) -> list[Row]:
     try:
         reasons = ((rule, reasoner.supports(rule)) for rule in config.rule)
         unserved = [Row("FAIL", f"rule {rule.id}", reason) for rule, reason in reasons if reason]
-        return [_attempt("reasoner", reasoner.probe), *unserved]
+        return [_attempt("reasoner", reasoner.probe), *memory, *unserved]
     finally:
         reasoner.close()
 

@@ -20,7 +20,9 @@ PICTURES = 64
 
 def arguments(one: ArgumentParser) -> None:
     one.add_argument(
-        "model", metavar="MODEL", help="a SigLIP 2, SigLIP or CLIP checkpoint (folder or hub name), a scorer's folder, or bundled"
+        "model",
+        metavar="MODEL",
+        help="a SigLIP 2, SigLIP or CLIP checkpoint (folder or hub name), a scorer's folder, or bundled",
     )
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the scorer's folder to write")
     one.add_argument(

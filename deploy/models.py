@@ -60,9 +60,28 @@ def _export(arguments: Namespace, say: Say, note: Say) -> int:
     return run(arguments, say, note)
 
 
+def _compile_arguments(one: ArgumentParser) -> None:
+    from deploy.compile import arguments
+
+    arguments(one)
+
+
+def _compile(arguments: Namespace, say: Say, note: Say) -> int:
+    from deploy.compile import run
+
+    return run(arguments, say, note)
+
+
 ACTIONS = (
     Action("list", "name, folder and categories of each model that is here", _list_arguments, _list),
     Action("pull", "fetch a checkpoint, pinned and checked, for use without a network", _pull_arguments, _pull),
-    Action("export", "a SigLIP 2 checkpoint, or a trained scorer, to a folder that every engine runs",
-           _export_arguments, _export),
+    Action(
+        "export",
+        "a SigLIP 2 checkpoint, or a trained scorer, to a folder that every engine runs",
+        _export_arguments,
+        _export,
+    ),
+    Action(
+        "compile", "a scorer's folder, to a TensorRT engine for the GPU of this machine", _compile_arguments, _compile
+    ),
 )

@@ -79,7 +79,7 @@ class Pipeline:
         self._on_camera = on_camera or (lambda event: None)
         self._stopped = threading.Event()
         self.cameras = self._make_cameras()
-        gate = Gate(config.rule, scorer.thresholds.tolist(), config.detector.gate)
+        gate = Gate(config.rule, scorer.thresholds.tolist(), config.detector.gate, scorer.sure_from)
         self._score = Score(scorer, gate, store, self.ledger)
         self.admission = Admission(
             Bound(config.pipeline.waiting_windows, config.pipeline.wait_s), on_shed=self._shed_ticket

@@ -25,6 +25,7 @@ from detector.window import Span, Window
 from ingest.config import CameraConfig, Point
 from ingest.errors import CutUnavailable
 from ingest.frame import CoarseFrame
+from reasoner.backends.subject import about
 from reasoner.errors import PictureUnreadable, ReasonerError
 from reasoner.verdict import Verdict
 
@@ -117,7 +118,8 @@ class Reason:
     def _reason(self, span: Span) -> Judgement:
         window = self._store.load_window(span.window_id)
         camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
-        verdict = self._reasoner.reason(window, rule, zones(rule, camera), camera.name or camera.id)
+        with about(span.window_id):
+            verdict = self._reasoner.reason(window, rule, zones(rule, camera), camera.name or camera.id)
         return Judgement(window, verdict)
 
     def failed(self, ticket: Ticket, error: Exception) -> Judgement | None:

@@ -130,9 +130,7 @@ def _tokenizer(model: str, config: Any, out: Path) -> int:
         kept = [ours.normalizer] if ours.normalizer else []
         ours.normalizer = normalizers.Sequence([normalizers.Lowercase(), *kept])
     pad = theirs.pad_token or theirs.eos_token
-    ours.enable_padding(
-        direction=theirs.padding_side, pad_id=ours.token_to_id(pad), pad_token=pad, length=length
-    )
+    ours.enable_padding(direction=theirs.padding_side, pad_id=ours.token_to_id(pad), pad_token=pad, length=length)
     ours.enable_truncation(length)
     ours.save(str(out))
     return length

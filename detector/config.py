@@ -52,6 +52,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     precision: Precision = "auto"
     """What the image tower computes in. `auto` is fp32 on ONNX Runtime and torch, fp16 on TensorRT; int8 on ONNX Runtime
     needs the graph that `witness models export MODEL --precision int8` writes."""
+    engines: str = ""
+    """Folder of compiled TensorRT engines (`witness models compile`); empty: the user's cache folder."""
     max_batch: Annotated[int, Meta(ge=1, le=64)] = 16
     """Most pictures in one call of the engine; more are split."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1

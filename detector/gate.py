@@ -54,12 +54,24 @@ class _Camera:
 class Gate:
     """Hysteresis per rule and camera. Bounded: `HISTORY` scores and at most one waiting span for each pair."""
 
-    def __init__(self, rules: Sequence[Rule], thresholds: Sequence[float], config: GateConfig) -> None:
-        """`thresholds[i]` opens `rules[i]`. Raises ValueError when they do not fit together."""
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        thresholds: Sequence[float],
+        config: GateConfig,
+        sure_from: Sequence[float] | None = None,
+    ) -> None:
+        """`thresholds[i]` opens `rules[i]`; `sure_from[i]` is what its spans carry as `Span.sure_from`.
+
+        Raises ValueError when they do not fit together.
+        """
         if len(rules) != len(thresholds):
             raise ValueError(f"{len(rules)} rules cannot use {len(thresholds)} thresholds")
+        if sure_from is not None and len(rules) != len(sure_from):
+            raise ValueError(f"{len(rules)} rules cannot be sure from {len(sure_from)} scores")
         self._rules = tuple(rules)
         self._thresholds = tuple(float(value) for value in thresholds)
+        self._sure_from = None if sure_from is None else tuple(float(value) for value in sure_from)
         self._config = config
         self._cameras: dict[str, _Camera] = {}
         self.late = 0
@@ -182,4 +194,5 @@ class Gate:
             score=stretch.score,
             scores=tuple((seen_ns, score) for seen_ns, score in lane.seen if start_ns <= seen_ns <= end_ns),
             flagged_utc_ns=now,
+            sure_from=None if self._sure_from is None else self._sure_from[index],
         )

@@ -115,7 +115,7 @@ def watch(
     interval_s: float,
 ) -> tuple[list[Span], dict[str, list[float]]]:
     """The spans of one scene, and the times of the frames over each rule's threshold."""
-    gate = Gate(rules, scorer.thresholds.tolist(), config)
+    gate = Gate(rules, scorer.thresholds.tolist(), config, scorer.sure_from)
     spans: list[Span] = []
     hot: dict[str, list[float]] = {rule.id: [] for rule in rules}
     last_ns = film.START_NS

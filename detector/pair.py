@@ -39,14 +39,18 @@ class ImageTower(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = pictures.to(torch.float32) * self.get_buffer("scale") - self.get_buffer("shift")
+        # The last reshape tells an exporter what it cannot see through the classes: sizes that do not change.
+        return functional.normalize(self._vectors(x), dim=-1).reshape(-1, self.shape.length, self.shape.dim)
+
+    def _vectors(self, x: Tensor) -> Tensor:
         if self.kind == NAFLEX:
-            return functional.normalize(self._headed(self._naflex(x)), dim=-1)
+            return self._headed(self._naflex(x))
         seen = self.vision(pixel_values=x.permute(0, 3, 1, 2))
         if self.kind == SIGLIP:
-            return functional.normalize(self._headed(seen), dim=-1)
+            return self._headed(seen)
         cells = self.vision.post_layernorm(seen.last_hidden_state[:, 1:])
-        both = self.projection(torch.cat([seen.pooler_output[:, None], cells], dim=1))
-        return functional.normalize(both, dim=-1)
+        both: Tensor = self.projection(torch.cat([seen.pooler_output[:, None], cells], dim=1))
+        return both
 
     def _headed(self, seen: Any) -> Tensor:
         """The pooled vector and what the pooling head makes of each token alone, float (N, 1 + cells, dim)."""
@@ -102,7 +106,9 @@ def build(config: Any) -> Any:
 def unknown(config: Any) -> str:
     """What keeps a checkpoint from matching pictures with texts here, and the way out."""
     if not hasattr(config, "text_config"):
-        return "it has no text tower, so that no rule's text can be compared with its pictures; use a SigLIP 2 checkpoint"
+        return (
+            "it has no text tower, so that no rule's text can be compared with its pictures; use a SigLIP 2 checkpoint"
+        )
     return "it is an image-text pair of another kind; use a SigLIP 2 checkpoint"
 
 

@@ -153,9 +153,7 @@ def quantise_e4m3(model: Any, amax: Mapping[str, float]) -> None:
                 rounded = (stored[weight] / step).clip(-E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
                 graph.initializer.append(numpy_helper.from_array(rounded, f"{weight}.q"))
                 weighed[weight] = f"{weight}.e4m3"
-                nodes.append(
-                    helper.make_node("DequantizeLinear", [f"{weight}.q", scale, zero.name], [weighed[weight]])
-                )
+                nodes.append(helper.make_node("DequantizeLinear", [f"{weight}.q", scale, zero.name], [weighed[weight]]))
             node.input[0], node.input[1] = ready[activation], weighed[weight]
         nodes.append(node)
     if not weighed:

@@ -87,17 +87,19 @@ class Scorer:
             np.float32,
         )
         """float32 (rules,): the rule's own threshold, else the model's for its category."""
+        self.sure_from: tuple[float, ...] = tuple(known.strict for known in self._calibrations)
+        """Of each rule, the score from which the scorer would be believed without a reasoner behind it."""
 
     @classmethod
-    def load(
-        cls, config: DetectorConfig, rules: Sequence[Rule], zones: Mapping[str, Zones] | None = None
-    ) -> Scorer:
+    def load(cls, config: DetectorConfig, rules: Sequence[Rule], zones: Mapping[str, Zones] | None = None) -> Scorer:
         """Opens the model, starts the engine and runs the text tower once per rule. zones: camera id to its polygons.
 
         Raises ModelFolderError, EngineUnavailable, EngineMismatch or RuleNotServed, each with one line.
         """
         folder = read_folder(config.model)
-        engine = load_engine(config.engine, folder, threads=config.threads, precision=config.precision)
+        engine = load_engine(
+            config.engine, folder, threads=config.threads, precision=config.precision, engines=config.engines
+        )
         try:
             scorer = cls(folder, engine, rules, config.max_batch, zones)
         except Exception:
@@ -135,6 +137,11 @@ class Scorer:
         with self._lock:
             memory = self._memories.get(camera_id)
             return memory.background.jpeg(before_utc_ns) if memory is not None else b""
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine in use, as `onnx (CPU)`."""
+        return self._engine.name
 
     def describe(self) -> str:
         """One line for logs and `witness check`."""

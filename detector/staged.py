@@ -29,11 +29,12 @@ def stage_window(
     step_s: float = 0.5,
     peak_s: float | None = None,
     score: float = 0.9,
+    sure_from: float | None = None,
 ) -> Window:
     """The span from `start_s` on, fine frames each `step_s` on the camera's frame grid, and its background.
 
     quality: JPEG quality that stands for the camera's own encoder; peak_s, score: when the scorer was surest, and how
-    sure (the middle when not told).
+    sure (the middle when not told); sure_from: see `Span`.
     """
     count = int(length_s / step_s + 1e-6) + 1
     ticks = [round((start_s + step_s * k) * fps) for k in range(count)]
@@ -58,6 +59,7 @@ def stage_window(
         score=score,
         scores=((peak_ns, score),),
         flagged_utc_ns=end_ns,
+        sure_from=sure_from,
     )
     cut = Cut(camera_id=camera_id, epoch=0, source_size=scene.size, frames=frames, clip=None, expected=count)
     return Window(span=span, cut=cut, background=background)

@@ -27,10 +27,18 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     """(utc_ns, score) of each coarse frame looked at inside the span."""
     flagged_utc_ns: int
     """Wall clock when the gate closed the span."""
+    sure_from: float | None = None
+    """Score from which the scorer would be believed without a reasoner behind it (`detector.strict`); None: not told,
+    as in windows that were stored before it was."""
 
     def __post_init__(self) -> None:
         if not self.start_utc_ns < self.end_utc_ns:
             raise ValueError(f"span {self.window_id} ends before it starts")
+
+    @property
+    def sure(self) -> bool:
+        """Whether the scorer alone would have been believed."""
+        return self.sure_from is not None and self.score >= self.sure_from
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):

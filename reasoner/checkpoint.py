@@ -58,7 +58,7 @@ def load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
     import torch
     import transformers
 
-    device = device_of(config.device)
+    device = resolved(config.device)
     packed = quantisation(folder.config)
     if packed is not None:
         _require(packed, folder, device)
@@ -97,7 +97,7 @@ def load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
         raise _too_big(folder, device, error) from error
 
 
-def device_of(wanted: str) -> str:
+def resolved(wanted: str) -> str:
     """`auto` as what this machine has. Raises ModelFailed for a GPU that is not there."""
     import torch
 

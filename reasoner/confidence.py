@@ -4,7 +4,7 @@ Components, each 0..1: `coarse` (the ViT's score), `vlm_token` (the model's prob
 `detector_agreement` (claimed boxes against changed regions), `temporal_agreement` (claimed times against activity),
 `evidence_match` (both), `consistency` (answer and claims say the same), `frame_order` (pictures follow each other),
 `crop_check` (the cited boxes asked about again on their own); in the grey band also `counterfactual` (how much of the
-yes goes with the cited boxes), which no calibrator weighs.
+yes goes with the cited boxes) and `second_look` (a yes to a closer look), which no calibrator weighs.
 """
 
 from __future__ import annotations
@@ -95,6 +95,19 @@ def with_counterfactual(confidence: Confidence, score: float, contradicted: bool
         p=p,
         interval=(min(low * share, p), max(high, p)),
         components={**confidence.components, "counterfactual": round(score, 6)},
+    )
+
+
+def with_second_look(confidence: Confidence, score: float) -> Confidence:
+    """With a second look among the components: it counts as much as all that was found before, by the logits' mean."""
+    before, after = (_feature("vlm_token", value) for value in (confidence.p, score))
+    p = _sigmoid((before + after) / 2)
+    low, high = confidence.interval
+    return msgspec.structs.replace(
+        confidence,
+        p=p,
+        interval=(min(low, p), max(high, p)),
+        components={**confidence.components, "second_look": round(score, 6)},
     )
 
 

@@ -21,7 +21,7 @@ SPAN_SLACK_S = 0.55
 """Half a second, and what rounding to tenths adds."""
 CONFLICT_BELOW = 0.25
 """Agreement of boxes or times below which evidence and answer are in conflict."""
-DOUBTS = {"crop": "crop_contradicts", "masked": "evidence_not_needed"}
+DOUBTS = {"crop": "crop_contradicts", "masked": "evidence_not_needed", "closer": "looks_disagree"}
 """What a recheck that speaks against the answer is called among the reasons."""
 
 
@@ -33,6 +33,14 @@ def token_probability(output: Output, yes: bool | None, notes: Notes | None) -> 
         return token
     token = mean_probability(output.tokens) if output.tokens else 0.5
     return 1 - token if yes is False else token
+
+
+def sureness(parts: Mapping[str, float]) -> float:
+    """How likely a yes is to both looks together: the first and the crop check, by the mean of their logits."""
+    edge = 0.002
+    looks = [min(1 - edge, max(edge, parts[name])) for name in ("vlm_token", "crop_check")]
+    odds = math.exp(sum(math.log(p / (1 - p)) for p in looks) / len(looks))
+    return odds / (1 + odds)
 
 
 def components(

@@ -55,10 +55,12 @@ def fault(output: Output, parsed: Parsed, binding: Binding, lang: Language | Non
         return "output_empty"
     if repeats(output.text):
         return "output_repeats"
-    if parsed.answer is None or not parsed.answer.strip():
-        if not output.finished:
-            return "output_endless"
-        return "output_unclear" if parsed.truncated else "output_empty"
+    if not output.finished and "</answer>" not in output.text:
+        return "output_endless"
+    if parsed.answer is None:
+        return "output_unclear"
+    if not parsed.answer.strip():
+        return "output_empty"
     if lang is not None and foreign(parsed.answer, lang):
         return "output_language"
     if parsed.yes is None:

@@ -40,7 +40,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     vocabulary: int
     vision_hidden: int
-    vision_mlp: int
+    vision_head: int
     patch_px: int
     temporal: int
     merge: int
@@ -89,7 +89,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         head=int(text.get("head_dim") or int(text["hidden_size"]) // heads),
         vocabulary=int(text["vocab_size"]),
         vision_hidden=int(vision["hidden_size"]),
-        vision_mlp=int(vision["intermediate_size"]),
+        vision_head=int(vision["hidden_size"]) // int(vision["num_heads"]),
         patch_px=int(vision.get("patch_size", 14)),
         temporal=int(vision.get("temporal_patch_size", 2)),
         merge=int(vision.get("spatial_merge_size", 2)),
@@ -177,6 +177,12 @@ def text_bytes_per_token(shape: Shape, b: int) -> int:
 
 def vision_bytes_per_patch(shape: Shape, b: int) -> int:
     """The rotary moment: residual, norm, q, k and v (5 h), then q and k in float32 with three temporaries of one and
-    the finished other (6 h of 4 bytes; in float32 the first two are no copies)."""
+    the finished other (6 h of 4 bytes; in float32 the first two are no copies); beside them cosines and sines."""
     widened = 24 if b < 4 else 16
-    return shape.vision_hidden * (5 * b + widened) + 8 * shape.vision_hidden // 16
+    return shape.vision_hidden * (5 * b + widened) + 8 * shape.vision_head
+
+
+def language_linears(shape: Shape) -> int:
+    """Weights that FP8 and AWQ forms pack: attention and MLP of the language model; 6.946e9 for the 8B."""
+    across = shape.head * (2 * shape.heads + 2 * shape.key_heads)
+    return shape.layers * (shape.hidden * across + 3 * shape.hidden * shape.mlp)

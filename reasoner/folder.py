@@ -42,7 +42,8 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     decision_words: tuple[str, str] = ("The", "Nothing")
     """First words after `<think>` of a yes and of a no."""
     yes_from: float = 0.0
-    """Probability of a yes from which it counts as one: a small model's operating point, chosen on held-out scenes."""
+    """Probability of a yes, of both looks together, from which it counts as one (`decision.sureness`): a small model's
+    operating point, chosen on held-out scenes."""
     categories: tuple[str, ...] = ()
     """Categories of event it was trained on; empty: any question may be asked."""
     questions: dict[str, str] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -32,8 +33,12 @@ _LANGUAGE = {
     "en": "Write in English.",
     "zh": "Write the object names, the reasoning and the answer in Chinese (请用中文作答), but begin with Yes or No.",
 }
-_TAG = re.compile(r"<(/?(?:think|answer|obj|box|t|tool_call|tool_response))>", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_BRACKETS = str.maketrans(dict.fromkeys("<＜﹤", "‹") | dict.fromkeys(">＞﹥", "›"))
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""What is not drawn although it is no format character: Default_Ignorable_Code_Point of Unicode, less category Cf."""
+_BREAKS, _NOTHING = frozenset({"Cc", "Zl", "Zp"}), frozenset({"Cf", "Cs"})
 
 
 def messages(
@@ -115,13 +120,20 @@ def time_texts(times_s: Sequence[float]) -> list[str]:
 
 
 def sanitise(text: str) -> str:
-    """Text from outside as plain words: no control tokens, none of our tags, no line breaks, at most MAX_TEXT long.
+    """Text from outside as plain words: one line of visible characters without an angle bracket, at most MAX_TEXT long.
 
-    `<|` is broken up rather than removed, so that nothing can be nested to leave a token behind.
+    Every control token of the Qwen families stands in angle brackets, special (`<|im_end|>`, `<tts_pad>`) or not
+    (`<think>`, `<tool_call>`), and so do our tags. The brackets are exchanged for `‹` and `›`, full-width ones as well,
+    so nothing can be nested, split or spelt otherwise to leave a token behind. What cannot be seen (zero-width
+    characters, changes of direction, halves of surrogate pairs) is left out: it would hide words from who reads a rule.
     """
-    plain = _CONTROL.sub(" ", text[:MAX_TEXT]).strip()
-    plain = plain.replace("<|", "< |").replace("|>", "| >")
-    return _TAG.sub(r"‹\1›", plain)
+    plain = "".join(_visible(character) for character in _UNSEEN.sub("", text[:MAX_TEXT]))
+    return " ".join(plain.translate(_BRACKETS).split())
+
+
+def _visible(character: str) -> str:
+    kind = unicodedata.category(character)
+    return " " if kind in _BREAKS else "" if kind in _NOTHING else character
 
 
 def prompt_sha256(prompt: Sequence[Message]) -> str:

@@ -12,16 +12,16 @@ from detector.window import Window
 from ingest.config import Point
 from reasoner import degenerate
 from reasoner.backends import Backend, Output, open_backend
-from reasoner.backends.subject import about
 from reasoner.boxes import Box
-from reasoner.confidence import combine, with_counterfactual
+from reasoner.confidence import combine, with_counterfactual, with_second_look
 from reasoner.config import Language, ReasonerConfig
 from reasoner.counterfactual import counterfactual
 from reasoner.crop_check import crop_check
-from reasoner.decision import components, decide, stands_in, token_probability
+from reasoner.decision import components, decide, stands_in, sureness
 from reasoner.evidence import Binding, Frame, bind, nearest
 from reasoner.parse import Parsed, parse
 from reasoner.prompt import Message, messages, prompt_sha256
+from reasoner.second_look import second_look
 from reasoner.unanswered import unanswered
 from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
 
@@ -90,8 +90,7 @@ class Reasoner:
 
         seen = look(window, self.target())
         prompt = self.prompt(seen, self.question(rule), rule.language, camera_name)
-        with about(window.window_id):
-            output = self.backend.answer(prompt, seen.pictures)
+        output = self.backend.answer(prompt, seen.pictures)
         times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
         parsed = parse(output.text, times_s[-1])
         frame = Frame(self.backend.coordinates, seen.view, self.backend.fitted(*seen.size))
@@ -100,10 +99,10 @@ class Reasoner:
         fault = degenerate.fault(output, parsed, binding, None if notes and notes.prompt == "brief" else rule.language)
         if fault == "probabilities_invalid":
             output = output._replace(tokens=())
-        counts = token_probability(output, parsed.yes, notes) >= (notes.yes_from if notes else 0.0)
         stands = not rule.zones or stands_in(binding.bound, rule.zones, zones)
-        weighed = self.weigh(window, rule, seen, output, parsed, binding, again=counts and stands)
-        if counts and stands:
+        weighed = self.weigh(window, rule, seen, output, parsed, binding, again=stands and fault is None)
+        counts = notes is None or sureness(weighed.confidence.components) >= notes.yes_from
+        if counts and stands and fault is None:
             weighed = self.doubt(window, rule, binding, weighed)
         decision, reasons = decide(
             parsed, binding, weighed.agreement, weighed.confidence.p, self.config.review_below, weighed.rechecks
@@ -182,13 +181,21 @@ class Reasoner:
         return Weighed(agreement, confidence, () if crop is None else (crop,))
 
     def doubt(self, window: Window, rule: Rule, binding: Binding, weighed: Weighed) -> Weighed:
-        """A yes in the grey band is held against the picture without its boxes before a person is bothered."""
+        """Before a person is bothered, a yes in the grey band is held against the picture without its boxes, and looked
+        at more closely."""
         low, high = self.config.grey
         if not binding.bound or not low <= weighed.confidence.p < high:
             return weighed
-        masked = counterfactual(self, window, rule, binding.bound, weighed.confidence.components["vlm_token"])
+        yes = weighed.confidence.components["vlm_token"]
+        masked = counterfactual(self, window, rule, binding.bound, yes)
         confidence = with_counterfactual(weighed.confidence, masked.score, masked.status == "contradicted")
-        return Weighed(weighed.agreement, confidence, (*weighed.rechecks, masked))
+        rechecks = (*weighed.rechecks, masked)
+        notes = self.backend.notes
+        if notes is None or notes.group_step_s is None:
+            closer = second_look(self, window, rule, binding.bound)
+            confidence = with_second_look(confidence, closer.score)
+            rechecks = (*rechecks, closer)
+        return Weighed(weighed.agreement, confidence, rechecks)
 
     def target(self) -> Target:
         """What the model wants to be shown."""

@@ -18,6 +18,7 @@ class Chosen(NamedTuple):
     prefill_tokens: int
     graphs: bool
     draft_tokens: int
+    patch_product: bool
 
 
 class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +43,8 @@ class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     draft_tokens: Annotated[int, Meta(ge=0, le=64)] | None = None
     """Most tokens that are guessed from earlier answers and checked in one pass. Left out: 12 on a CPU, none where
     steps are graphs."""
+    patch_product: bool = True
+    """The vision tower's first layer as a matrix product instead of a convolution; equal to about 1e-6 in float32."""
 
     def on(self, device: Literal["cpu", "gpu"]) -> Chosen:
         """The switches on this kind of device."""
@@ -59,4 +62,5 @@ class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             prefill_tokens=or_else(self.prefill_tokens, 0, 2048),
             graphs=graphs,
             draft_tokens=0 if graphs and self.draft_tokens is None else or_else(self.draft_tokens, 12, 0),
+            patch_product=self.patch_product,
         )

@@ -49,11 +49,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without what it said."""
 
-    kind: Literal["crop", "masked"]
-    """`crop`: the cited boxes on their own; `masked`: everything but them."""
+    kind: Literal["crop", "masked", "closer"]
+    """`crop`: the cited boxes on their own; `masked`: everything but them; `closer`: their surroundings at a higher
+    resolution, in more frames."""
     status: CheckStatus
     score: float
-    """0..1. `crop`: how far the crop bears out a yes; `masked`: how much of the yes is gone without the boxes."""
+    """0..1. `crop`: how far the crop bears out a yes; `masked`: how much of the yes is gone without the boxes;
+    `closer`: how likely a yes is then."""
     cost_s: float
     tokens: int
     """Read and written for it."""

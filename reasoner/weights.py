@@ -41,7 +41,8 @@ def loaded_bytes(
     config: Mapping[str, Any], stored: Iterable[Tensor], dtype: str, packed: Quantisation | None, stays: bool
 ) -> int:
     """dtype: of everything that is not packed. stays: whether packed weights stay so on the device."""
-    tied = bool((config.get("text_config") or config).get("tie_word_embeddings", config.get("tie_word_embeddings")))
+    text = config.get("text_config") or {}
+    tied = config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
     return sum(_bytes(one, dtype, packed, stays) for one in stored if not (tied and one.name == "lm_head.weight"))
 
 

@@ -55,7 +55,7 @@ class Line:
         sites = {config.id: config}
         self._store, self._ledger, self._camera = store, Ledger(), camera
         self._scorer = models.scorer()
-        gate = Gate(models.rules, self._scorer.thresholds.tolist(), models.detector.gate)
+        gate = Gate(models.rules, self._scorer.thresholds.tolist(), models.detector.gate, self._scorer.sure_from)
         self._score = Score(self._scorer, gate, store, self._ledger)
         self._fetch = Fetch({config.id: camera}, rules, store, self._scorer.background_jpeg, self._shed)
         self._reason = Reason(models.reasoner, sites, rules, store)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from detector.config import EngineKind, Precision
-from detector.errors import EngineUnavailable
+from detector.errors import EngineMismatch, EngineUnavailable
 from detector.folder import ScorerFolder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+    from detector.precision import GraphPrecision
 
-TENSORRT_MISSING = 'this version has no TensorRT engine; set detector.engine to "auto", "onnx" or "torch"'
+log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -46,49 +48,102 @@ class Engine(Protocol):
 
 
 def load_engine(
-    kind: EngineKind, folder: ScorerFolder, *, threads: int = 1, precision: Precision = "auto"
+    kind: EngineKind,
+    folder: ScorerFolder,
+    *,
+    threads: int = 1,
+    precision: Precision = "auto",
+    engines: str | Path = "",
 ) -> Engine:
     """Starts the engine. `auto` takes the first that runs here and logs what it passed over.
 
+    engines: folder of compiled engines, empty for the user's cache. What runs on a GPU is compared with the CPU once,
+    on one picture (`detector.engines.parity`).
+
     Raises EngineUnavailable if it cannot run on this machine, or not in this precision, EngineMismatch if the files are
-    not what it expects.
+    not what it expects or the scores would be others than on the CPU.
     """
     match kind:
         case "tensorrt":
-            raise EngineUnavailable(f'detector.engine "tensorrt": {TENSORRT_MISSING}')
-        case "onnx":
-            from detector.engines.ort import OnnxEngine, cuda_missing
-
-            device: Literal["cpu", "cuda"] = "cpu" if precision == "int8" or cuda_missing() else "cuda"
-            return OnnxEngine(folder, device=device, threads=threads, precision=precision)
-        case "torch":
-            from detector.engines.eager import TorchEngine
-
-            return TorchEngine(folder, precision=precision)
-        case "auto":
-            return _first_that_runs(folder, threads, precision)
-
-
-def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision) -> Engine:
-    passed_over = [f"tensorrt ({TENSORRT_MISSING.split(';')[0]})"]
-    try:
-        from detector.engines.ort import OnnxEngine, cuda_missing
-
-        missing = "int8 is for the CPU" if precision == "int8" else cuda_missing()
-        if missing is None:
             try:
-                return _chosen(OnnxEngine(folder, device="cuda", threads=threads, precision=precision), passed_over)
+                return _tensorrt(folder, precision, engines, build=True)
             except EngineUnavailable as error:
-                missing = str(error)
-        passed_over.append(f"onnx on CUDA ({missing})")
-        return _chosen(OnnxEngine(folder, device="cpu", threads=threads, precision=precision), passed_over)
+                raise EngineUnavailable(
+                    f'detector.engine "tensorrt": {error}; or set detector.engine to "auto", "onnx" or "torch"'
+                ) from None
+        case "onnx":
+            from detector.engines.ort import cuda_missing
+
+            if precision == "int8" or cuda_missing():
+                return _onnx(folder, "cpu", threads, precision)
+            return _onnx(folder, "cuda", threads, precision)
+        case "torch":
+            return _torch(folder, precision)
+        case "auto":
+            return _first_that_runs(folder, threads, precision, engines)
+
+
+def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, engines: str | Path) -> Engine:
+    """Whatever fails on a GPU is passed over with its reason; what the CPU says of the files is final."""
+    passed_over: list[str] = []
+    ways: tuple[tuple[str, Callable[[], Engine]], ...] = (
+        ("tensorrt", lambda: _tensorrt(folder, precision, engines, build=False)),
+        ("onnx on CUDA", lambda: _onnx_cuda(folder, threads, precision)),
+    )
+    for name, start in ways:
+        try:
+            return _chosen(start(), passed_over)
+        except EngineUnavailable as error:
+            passed_over.append(f"{name} ({error})")
+        except EngineMismatch as error:
+            log.warning("detector.engine auto: %s is not used: %s", name, error)
+            passed_over.append(f"{name} ({error})")
+    try:
+        return _chosen(_onnx(folder, "cpu", threads, precision), passed_over)
     except EngineUnavailable as error:
         passed_over.append(f"onnx on the CPU ({error})")
-    from detector.engines.eager import TorchEngine
-
-    return _chosen(TorchEngine(folder, precision=precision), passed_over)
+    return _chosen(_torch(folder, precision), passed_over)
 
 
 def _chosen(engine: Engine, passed_over: list[str]) -> Engine:
-    log.info("detector.engine auto: %s; passed over: %s", engine.name, ", ".join(passed_over))
+    log.info("detector.engine auto: %s; passed over: %s", engine.name, ", ".join(passed_over) or "none")
+    return engine
+
+
+def _tensorrt(folder: ScorerFolder, precision: Precision, engines: str | Path, *, build: bool) -> Engine:
+    from detector.engines.compiled import open_compiled
+
+    chosen: GraphPrecision = "fp16" if precision == "auto" else precision
+    return _compared(open_compiled(folder, chosen, engines, build=build), folder, chosen)
+
+
+def _onnx_cuda(folder: ScorerFolder, threads: int, precision: Precision) -> Engine:
+    from detector.engines.ort import cuda_missing
+
+    if missing := "int8 is for the CPU" if precision == "int8" else cuda_missing():
+        raise EngineUnavailable(missing)
+    return _onnx(folder, "cuda", threads, precision)
+
+
+def _onnx(folder: ScorerFolder, device: Literal["cpu", "cuda"], threads: int, precision: Precision) -> Engine:
+    from detector.engines.ort import OnnxEngine
+
+    engine = OnnxEngine(folder, device=device, threads=threads, precision=precision)
+    return engine if device == "cpu" else _compared(engine, folder, "fp32")
+
+
+def _torch(folder: ScorerFolder, precision: Precision) -> Engine:
+    from detector.engines.eager import TorchEngine
+
+    return TorchEngine(folder, precision=precision)
+
+
+def _compared(engine: Engine, folder: ScorerFolder, precision: GraphPrecision) -> Engine:
+    from detector.engines.parity import check
+
+    try:
+        check(engine, folder, precision)
+    except BaseException:
+        engine.close()
+        raise
     return engine

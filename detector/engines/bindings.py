@@ -13,8 +13,8 @@ from detector.errors import EngineUnavailable
 log = logging.getLogger(__name__)
 
 INSTALL = 'install the extra "gpu" (pip install "witness[gpu]")'
-OLDEST = (10, 0)
-"""First release whose networks can be strongly typed and keep uint8 pictures, and that 11 still resembles."""
+OLDEST = (10, 1)
+"""First release with the working memory per profile that 11 still has."""
 
 
 def tensorrt() -> Any:
@@ -33,7 +33,7 @@ def tensorrt() -> Any:
             reasons.append(f"{name} is an empty package")
             continue
         if version(module) < OLDEST:
-            raise EngineUnavailable(f"TensorRT {module.__version__} is too old; {INSTALL} of 10.0 or later")
+            raise EngineUnavailable(f"TensorRT {module.__version__} is too old; {INSTALL} of 10.1 or later")
         return module
     raise EngineUnavailable(f"TensorRT is not installed ({'; '.join(dict.fromkeys(reasons))}); {INSTALL}")
 
@@ -54,7 +54,9 @@ def driver() -> Any:
         module.init()
         count = module.Device.count()
     except module.Error as error:
-        raise EngineUnavailable(f"no NVIDIA GPU answers ({' '.join(str(error).split())[:120]}); see nvidia-smi") from None
+        raise EngineUnavailable(
+            f"no NVIDIA GPU answers ({' '.join(str(error).split())[:120]}); see nvidia-smi"
+        ) from None
     if not count:
         raise EngineUnavailable("no NVIDIA GPU is visible; see nvidia-smi and CUDA_VISIBLE_DEVICES")
     return module

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 64
 
+Device = Literal["cpu", "cuda"]
+Port = tuple[str, str, tuple[int, ...]]
+"""Name, type, and shape after the batch axis."""
+
 
 def cuda_missing() -> str | None:
     """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
@@ -39,22 +43,24 @@ class OnnxEngine:
         self,
         folder: ScorerFolder,
         *,
-        device: Literal["cpu", "cuda"] = "cpu",
+        device: Device = "cpu",
         threads: int = 1,
         precision: Precision = "auto",
     ) -> None:
         """precision: fp32 (also for auto), or int8, which is for the CPU and in a folder that has the graph for it."""
         image_graph = _image_graph(folder, precision)
         self.name = f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+        self._folder = folder
         self._shape = folder.record.shape
         self._device = device
         self._threads = threads
-        self._text_graph = folder.file(TEXT_GRAPH)
         width, height = self._shape.picture_size
-        self._session: Any = self._open(
+        self._session: Any = _open(
             image_graph,
             ("pictures", "tensor(uint8)", (height, width, self._shape.channels)),
             ("tokens", "tensor(float)", (self._shape.length, self._shape.dim)),
+            device,
+            threads,
         )
         self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
@@ -68,40 +74,54 @@ class OnnxEngine:
     def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._session is None:
             raise EngineClosed(f"{self.name} is closed")
-        check_ids(ids, self._shape)
-        # Rules are embedded once, at load: a session that stayed would only hold memory.
-        session = self._open(
-            self._text_graph,
-            ("ids", "tensor(int64)", (self._shape.text_length,)),
-            ("texts", "tensor(float)", (self._shape.dim,)),
-        )
-        return np.asarray(session.run(["texts"], {"ids": np.ascontiguousarray(ids)})[0], np.float32)
+        return embed(self._folder, ids, self._device, self._threads)
 
     def close(self) -> None:
         self._session = None
 
-    def _open(
-        self, graph: Path, takes: tuple[str, str, tuple[int, ...]], gives: tuple[str, str, tuple[int, ...]]
-    ) -> Any:
-        import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # A spinning worker would burn a core that decoding needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        wanted = "CUDAExecutionProvider" if self._device == "cuda" else "CPUExecutionProvider"
-        try:
-            session = onnxruntime.InferenceSession(str(graph), options, providers=[wanted])
-        except Exception as error:  # noqa: BLE001 - its pybind exceptions share no base but Exception
-            reason = " ".join(str(error).split())[:200]
-            raise EngineMismatch(f"{graph} cannot be loaded ({reason}); copy the model folder again") from None
-        if session.get_providers()[0] != wanted:
-            raise EngineUnavailable(f"onnxruntime fell back from {wanted}; is the CUDA of its build installed?")
-        _check_port(graph, "input", session.get_inputs(), takes)
-        _check_port(graph, "output", session.get_outputs(), gives)
-        return session
+def embed(
+    folder: ScorerFolder, ids: NDArray[np.int64], device: Device = "cpu", threads: int = 1
+) -> NDArray[np.float32]:
+    """The text tower, as `Engine.text`. Rules are embedded once, at load: a session that stayed would only hold
+    memory."""
+    shape = folder.record.shape
+    check_ids(ids, shape)
+    session = _open(
+        folder.file(TEXT_GRAPH),
+        ("ids", "tensor(int64)", (shape.text_length,)),
+        ("texts", "tensor(float)", (shape.dim,)),
+        device,
+        threads,
+    )
+    return np.asarray(session.run(["texts"], {"ids": np.ascontiguousarray(ids)})[0], np.float32)
+
+
+def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A spinning worker would burn a core that decoding needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    # TF32 is on by default there: products of 10-bit mantissas are not the fp32 that is promised.
+    settings = {"use_tf32": "0"} if device == "cuda" else {}
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=[(wanted, settings)])
+    except Exception as error:  # noqa: BLE001 - its pybind exceptions share no base but Exception
+        reason = " ".join(str(error).split())[:200]
+        raise EngineMismatch(f"{graph} cannot be loaded ({reason}); copy the model folder again") from None
+    if session.get_providers()[0] != wanted:
+        raise EngineUnavailable(f"onnxruntime fell back from {wanted}; is the CUDA of its build installed?")
+    _check_port(graph, "input", session.get_inputs(), takes)
+    _check_port(graph, "output", session.get_outputs(), gives)
+    return session
 
 
 def _image_graph(folder: ScorerFolder, precision: Precision) -> Path:
@@ -120,7 +140,7 @@ def _image_graph(folder: ScorerFolder, precision: Precision) -> Path:
     return folder.file(INT8_GRAPH)
 
 
-def _check_port(graph: Path, role: str, ports: list[Any], wanted: tuple[str, str, tuple[int, ...]]) -> None:
+def _check_port(graph: Path, role: str, ports: list[Any], wanted: Port) -> None:
     """One port with this name, this type and, after the batch axis, this shape."""
     found = [(port.name, port.type, tuple(port.shape[1:])) for port in ports]
     if found != [wanted] or isinstance(ports[0].shape[0], int):

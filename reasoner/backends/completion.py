@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output
 from reasoner.errors import ServerRefused
-from reasoner.prompt import Message
+from reasoner.prompt import CLAIM_FORMAT, Message
 from reasoner.trace import TOP, Token
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ GREEDY: dict[str, Any] = {
 """Every setting is said: a server fills what is left open from the checkpoint's own sampling settings."""
 OPENED = "<think></think>\n<answer>"
 """The beginning of an answer that is put into the model's mouth to read the odds of a yes from its next token."""
+
+
+def wants_evidence(messages: Sequence[Message]) -> bool:
+    """Whether messages state the instruction, so that the answer comes in the output language and begins with a yes or
+    a no; another kind of question is left as free as it is asked."""
+    return any(
+        CLAIM_FORMAT in part.get("text", "")
+        for message in messages
+        if message["role"] == "system"
+        for part in message["content"]
+    )
 
 
 def filled(

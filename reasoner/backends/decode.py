@@ -42,7 +42,7 @@ class Decoder:
         self._cache = "cache" if "cache" in known else "past_key_values"
 
     def prefill(self, prompt: Prompted, features: Sequence[Features], row: int, filled: int = 0) -> torch.Tensor:
-        """Put a prompt into a row whose first `filled` positions it already fills. → (1, vocabulary) logits after it."""
+        """Put a prompt into a row that holds `filled` positions of it. → (1, vocabulary) logits after it."""
         device = self._model.device
         cache = self.slots.row(row, filled)
         ids, positions = prompt.ids.to(device), prompt.positions.to(device)

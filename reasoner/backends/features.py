@@ -3,8 +3,8 @@
 A picture's tower output depends on nothing else (attention stays inside a picture), and pictures are known by their
 content: overlapping windows of a camera share them, so do several rules asked of one window and a second look at it.
 The pixels of a motion picture depend on the view and on what the camera usually shows, so that a camera and a time
-would not tell which picture it is. Each picture goes through the tower in a call of its own: its shapes, and so its
-bits, are the same whatever it is shown with.
+would not tell which picture it is. On a GPU each picture goes through the tower in a call of its own, so that its
+shapes, and so its bits, are the same whatever it is shown with; on a CPU those of a call give the same bits together.
 """
 
 from __future__ import annotations
@@ -46,18 +46,20 @@ class FeatureCache:
 
     def of(self, pictures: Sequence[Shown]) -> list[Features]:
         """Features of each picture, from here or from the tower."""
-        found = []
-        for shown in pictures:
-            features = self._kept.get(shown.digest)
-            if features is None:
-                self.misses += 1
-                features = self._computed(shown)
+        found = {shown.digest: self._kept[shown.digest] for shown in pictures if shown.digest in self._kept}
+        new = list({shown.digest: shown for shown in pictures if shown.digest not in found}.values())
+        self.misses += len(new)
+        self.hits += len(pictures) - len(new)
+        at_once = max(1, len(new)) if self._model.device.type == "cpu" else 1
+        for first in range(0, len(new), at_once):
+            part = new[first : first + at_once]
+            for shown, features in zip(part, self._computed(part), strict=True):
+                found[shown.digest] = features
                 self._keep(shown.digest, features)
-            else:
-                self.hits += 1
+        for shown in pictures:
+            if shown.digest in self._kept:
                 self._kept.move_to_end(shown.digest)
-            found.append(features)
-        return found
+        return [found[shown.digest] for shown in pictures]
 
     def _keep(self, digest: bytes, features: Features) -> None:
         if features.bytes > self._limit:
@@ -69,13 +71,17 @@ class FeatureCache:
             self.bytes -= oldest.bytes
             self.evicted += 1
 
-    def _computed(self, shown: Shown) -> Features:
+    def _computed(self, pictures: Sequence[Shown]) -> list[Features]:
         import torch
 
-        pixels = normalise(shown.patches.to(self._model.device), self._spec)
-        seen = self._model.model.get_image_features(pixels, torch.tensor([shown.grid], device=pixels.device))
-        deep = getattr(seen, "deepstack_features", None) or []
-        return Features((seen.pooler_output[0], *(layer[0] for layer in deep)))
+        patches = torch.cat([shown.patches for shown in pictures])
+        pixels = normalise(patches.to(self._model.device), self._spec)
+        grids = torch.tensor([shown.grid for shown in pictures], device=pixels.device)
+        seen = self._model.model.get_image_features(pixels, grids)
+        layers = [seen.pooler_output, *(getattr(seen, "deepstack_features", None) or [])]
+        # Parts of one tensor would keep all of it alive.
+        alone = len(pictures) == 1
+        return [Features(tuple(part if alone else part.clone() for part in each)) for each in zip(*layers, strict=True)]
 
 
 def encoder_outputs(features: Sequence[Features], first: int, last: int) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ class Median:
         """ids: tokens of the coordinates in ascending order of their value."""
         import torch
 
+        self.ids = tuple(ids)
         self._ids = torch.tensor(ids)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

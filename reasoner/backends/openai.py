@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reasoner.backends import Output, retry
-from reasoner.backends.completion import GREEDY, OPENED, filled, glance, read_reply
-from reasoner.backends.grammar import constraint
+from reasoner.backends import Output, grammar, retry
+from reasoner.backends.completion import GREEDY, OPENED, filled, glance, read_reply, wants_evidence
 from reasoner.backends.subject import request_id
 from reasoner.backends.wire import BROKEN_OFF, FAULTS, Reply, Wire
 from reasoner.config import ReasonerConfig
@@ -65,16 +64,17 @@ class ServerBackend:
         self._slots = threading.BoundedSemaphore(config.max_requests)
         self._counting = threading.Lock()
         self._closed = threading.Event()
-        self._constraint = constraint(config.structured, self.coordinates)
+        self._constraint = grammar.constraint(config.structured, self.coordinates)
         self._glances = config.early_exit
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
         """Everything within `timeout_s`: the wait for a free request, every attempt and the pauses between them."""
         deadline_s = time.monotonic() + self._config.timeout_s
         said = filled(messages, pictures, self._jpeg)
+        whole = wants_evidence(messages)
         with self._slot(deadline_s):
-            early = self._glance(said, deadline_s) if self._glances else None
-            return early or self._complete(said, deadline_s)
+            early = self._glance(said, deadline_s) if whole and self._glances else None
+            return early or self._complete(said, self._constraint if whole else {}, deadline_s)
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return fit(width, height, self._spec)
@@ -100,11 +100,10 @@ class ServerBackend:
         limit = models[self.name]
         return f"{self._where} serves {self.name}" + (f", at most {limit} tokens a window" if limit else "")
 
-    def _complete(self, said: Sequence[Mapping[str, Any]], deadline_s: float) -> Output:
-        fields = {"messages": said, "max_tokens": self._config.max_new_tokens}
-        constrained = self._constraint
-        reply = self._post(fields | constrained, deadline_s)
-        if constrained and reply.status in NOT_UNDERSTOOD:
+    def _complete(self, said: Sequence[Mapping[str, Any]], constraint: Mapping[str, Any], deadline_s: float) -> Output:
+        fields: dict[str, Any] = {"messages": said, "max_tokens": self._config.max_new_tokens}
+        reply = self._post({**fields, **constraint}, deadline_s)
+        if constraint and reply.status in NOT_UNDERSTOOD:
             reply = self._post(fields, deadline_s)
             if reply.status == 200:
                 log.warning("%s does not hold a model to a form; it is asked without from now on", self._where)
@@ -136,7 +135,7 @@ class ServerBackend:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, deadline_s: float) -> Reply:
         """Attempts until one is answered, or the time is over. Foreign errors end here."""
-        attempt = 0
+        attempt = crashes = 0
         while True:
             name = request_id()
             self._count(requests=1)
@@ -144,11 +143,10 @@ class ServerBackend:
             asked_s = None
             try:
                 reply = self._wire.send(method, path, data, {"X-Request-Id": name}, deadline_s)
-                if not retry.again(reply.status, attempt):
+                if not retry.again(reply.status, crashes):
                     return reply
+                crashes += reply.status == retry.CRASHED
                 why, asked_s = f"is overloaded (status {reply.status})", reply.retry_after_s
-                if reply.status == retry.CRASHED:
-                    why = "fails (status 500)"
             except TimeoutError as error:
                 raise self._late("did not answer within") from error
             except BROKEN_OFF as error:

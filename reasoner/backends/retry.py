@@ -12,9 +12,9 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 
 
-def again(status: int, attempt: int) -> bool:
-    """Whether an answer with this status is worth another attempt; `attempt` counts from 0."""
-    return status in BUSY or (status == CRASHED and attempt == 0)
+def again(status: int, crashes: int) -> bool:
+    """Whether a reply with this status is worth another attempt. crashes: how many replies before it were `CRASHED`."""
+    return status in BUSY or (status == CRASHED and crashes == 0)
 
 
 def pause_s(attempt: int, retry_after_s: float | None, chance: Callable[[], float]) -> float:

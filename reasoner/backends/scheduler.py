@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reasoner.backends.decode import Decoder
 from reasoner.backends.draft import Drafts
 from reasoner.backends.features import FeatureCache
 from reasoner.backends.graphs import Graphs
+from reasoner.backends.median import Median
 from reasoner.backends.prefix import PrefixCache
 from reasoner.backends.writing import Writing, likeliest, traced
 from reasoner.errors import ModelFailed
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     import torch
 
     from reasoner.processor import Processor
-
-Reading = Sequence[Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]]
-"""Logits processors that look at the logits only: (any, float (places, vocabulary)) → the same shape."""
 
 
 class Scheduler:
@@ -40,7 +38,7 @@ class Scheduler:
         prefixes: PrefixCache,
         drafts: Drafts,
         graphs: Graphs | None,
-        reading: Reading,
+        reading: Sequence[Median],
         processor: Processor,
         *,
         together: int,
@@ -81,7 +79,7 @@ class Scheduler:
                 self._start(self._arrived.popleft())
             if self._active:
                 self._step()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - goes to the callers whose answers it ends
             self._fail(error)
         except BaseException:
             self._fail(ModelFailed("the answer was interrupted"))
@@ -106,7 +104,7 @@ class Scheduler:
             if writing.early is not None and writing.early.forced and self._ends_early(writing, row):
                 return
             self._take(writing, logits, ())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - goes to the caller whose answer it ends
             writing.error = error
             return
         except BaseException:
@@ -132,7 +130,7 @@ class Scheduler:
     def _step(self) -> None:
         """One pass over all rows: the last token of each, and a guess of what follows it."""
         active = self._active
-        guesses = [self.drafts.after(each.written, each.left - 1) for each in active]
+        guesses = [self.drafts.after(each.written, each.left - 1, len(active)) for each in active]
         width = 1 + max(len(guess) for guess in guesses)
         ids = [
             [each.written[-1], *guess, *[0] * (width - 1 - len(guess))]

@@ -33,11 +33,11 @@ nothing."""
 SPOILT_AMONG = 16
 """One of this many is among the windows to which the confidences are then moved. With none, sound evidence saturates at
 certainty, from where what is lost costs nothing; with many, the confidences of sound evidence are too low."""
-NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order")
+NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order", "crop_check")
 """The ViT's score is left out: it decided that the window was looked at, and says little more."""
 BETA = 0.5
 """A false alert is worse than a missed window: an event has more windows, a person's trust has not."""
-YES_FROM = tuple(round(0.5 + 0.01 * step, 2) for step in range(50))
+YES_FROM = tuple(round(0.05 + 0.01 * step, 2) for step in range(90))
 
 
 def calibrate(
@@ -94,7 +94,7 @@ def _with_spoilt(weighed: Sequence[Weighed], each: int) -> list[tuple[dict[str, 
 
 
 def yes_from(weighed: Sequence[Weighed]) -> float:
-    """The token's probability from which a yes counts: where F-beta over the windows is greatest (van Rijsbergen
+    """The sureness from which a yes counts: where F-beta over the windows is greatest (van Rijsbergen
     1979), in the middle of equals."""
 
     def worth(least: float) -> float:

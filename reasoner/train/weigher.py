@@ -18,6 +18,7 @@ from detector.staged import stage_window
 from detector.window import Window
 from reasoner.ablation import blanked, confidence, hear, held_against, shuffled
 from reasoner.config import ReasonerConfig
+from reasoner.decision import sureness
 from reasoner.reason import Reasoner
 from reasoner.train.clips import answer_of
 from reasoner.train.errors import TrainFailed
@@ -41,7 +42,7 @@ class Weighed(NamedTuple):
 
     def counts(self, least: float) -> bool:
         """Whether it is a yes where one counts from `least` on."""
-        return self.said and self.parts["vlm_token"] >= least
+        return self.said and sureness(self.parts) >= least
 
 
 class Weigher:

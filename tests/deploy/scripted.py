@@ -23,6 +23,8 @@ from ingest.config import CameraConfig, IngestConfig, Point
 from ingest.frame import CoarseFrame
 from ingest.simulator.rtsp import SimulatedServer
 from reasoner.boxes import Box
+from reasoner.config import ReasonerConfig
+from reasoner.reason import Reasoner
 from reasoner.verdict import Calibration, Check, Claim, Confidence, Evidence, ModelRecord, Verdict
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,15 @@ class Site:
         self.cameras = tuple(CameraConfig(id=name, url=server.url(name)) for name in ("a", "b"))
         self.published: list[Published] = []
 
-    def line(self, store: Store, scorer: ScriptedScorer, reasoner: ScriptedReasoner, **settings: Any) -> Pipeline:
+    def line(
+        self,
+        store: Store,
+        scorer: ScriptedScorer,
+        reasoner: ScriptedReasoner | Reasoner,
+        asked: ReasonerConfig | None = None,
+        **settings: Any,
+    ) -> Pipeline:
+        """asked: the `[reasoner]` table; settings: of the `[pipeline]` table."""
         settings.setdefault("drain_s", 30.0)
         config = Config(
             camera=self.cameras,
@@ -124,6 +134,7 @@ class Site:
             pipeline=PipelineConfig(**settings),
             ingest=IngestConfig(coarse_interval_s=0.2),
             detector=DetectorConfig(gate=QUICK),
+            reasoner=asked or ReasonerConfig(),
         )
         return Pipeline(
             config,

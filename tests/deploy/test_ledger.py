@@ -14,6 +14,7 @@ def test_each_end_is_counted_once() -> None:
     assert ledger.end("w", "alert", lambda: None)
     assert not ledger.end("w", "shed", lambda: pytest.fail("a second end was recorded"))
     assert ledger.windows() == Windows(flagged=1, alert=1)
+    assert ledger.late == 1
     assert ledger.open() == []
 
 

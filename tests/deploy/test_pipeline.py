@@ -71,6 +71,7 @@ def test_what_the_deadline_leaves_is_shed_with_its_reason(site: Site) -> None:
         assert store.unfinished() == []
         time.sleep(0.5)
         assert line.ledger.windows() == windows, "a late answer changes nothing"
+        assert line.ledger.late == 1, "and is counted"
     assert set(reasons(site).values()) == {"stopped"}
     assert site.published == []
 

@@ -18,17 +18,17 @@ PARTS = {"detector_agreement": 0.5, "temporal_agreement": 0.5, "consistency": 1.
 
 
 def weighed(token: float, true: bool, said: bool = True) -> Weighed:
-    return Weighed(said, true, {**PARTS, "vlm_token": token}, {})
+    return Weighed(said, true, {**PARTS, "vlm_token": token, "crop_check": token}, {})
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "low", "high"),
     [
         ([0.99, 0.97, 0.95], [0.6, 0.7], 0.7, 0.95),
-        ([0.99, 0.6, 0.7], [0.2], 0.5, 0.6),
+        ([0.99, 0.6, 0.7], [0.2], 0.2, 0.6),
         # One more mistaken alert costs more than one more missed window, so the doubtful ones go together.
         ([0.99] * 6 + [0.61], [0.62, 0.63], 0.63, 0.99),
-        ([0.99] * 2 + [0.61] * 6, [0.7], 0.5, 0.61),
+        ([0.99] * 2 + [0.61] * 6, [0.7], 0.05, 0.61),
     ],
 )
 def test_a_yes_counts_from_where_it_is_right_often_enough(
@@ -49,7 +49,7 @@ class Scenes(Weigher):
             true = bool(random.random() < 0.5)
             token = float(np.clip(random.normal(0.9 if true else 0.3, 0.15), 0.01, 0.99))
             agreement = float(np.clip(random.normal(0.8 if true else 0.5, 0.2), 0, 1))
-            parts = {**PARTS, "vlm_token": token, "detector_agreement": agreement}
+            parts = {**PARTS, "vlm_token": token, "crop_check": token, "detector_agreement": agreement}
             blank = {**parts, "detector_agreement": 0.0, "frame_order": 0.0}
             said = token > 0.5
             out.append(Weighed(said, true, parts, dict.fromkeys(SPOILT, blank) if said else {}))

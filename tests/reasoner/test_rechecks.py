@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import av
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from detector.rule import Rule
 from detector.window import Window
+from ingest.frame import Clip
 from reasoner.backends import Output
 from reasoner.boxes import Box, Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.crop_check import MOST_CROPS, rated, view_around
+from reasoner.denser import APART_S, REACH_S, denser
 from reasoner.folder import Notes
+from reasoner.pictures import decode
 from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Recheck, Verdict
+from tests.reasoner.conftest import scene, with_figure
 
 Make = Callable[..., Window]
 Pixels = NDArray[np.uint8]
@@ -171,8 +179,78 @@ def test_a_yes_in_the_grey_band_must_need_its_evidence(
         assert masked[0].cost_s >= 0 and masked[0].tokens == 110
     before = judge(Seeing(p_yes, blind=blind), crossing(), rule, grey=(0, 0)).confidence
     assert (verdict.confidence.p < before.p) == (status == "contradicted")
+    assert (verdict.confidence.p >= before.p) == (status != "contradicted")  # the closer look agrees
+    assert [check.status for check in of(verdict, "closer")] == ["supported"] * len(masked)
     low, high = verdict.confidence.interval
     assert low <= verdict.confidence.p <= high
+
+
+def clip_of(pictures: Sequence[Pixels], rate: int, start_utc_ns: int) -> Clip:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    end_ns = start_utc_ns + round(len(pictures) / rate * 1e9)
+    return Clip(mp4=out.getvalue(), start_utc_ns=start_utc_ns, end_utc_ns=end_ns, codec="h264")
+
+
+@pytest.fixture
+def filmed(crossing: Make) -> Window:
+    """The crossing figure with a clip of it at 25 frames a second that begins a second earlier."""
+    window = crossing()
+    stills = [with_figure(scene(), round(20 + 20 * (k / 25 - 1)), 80) for k in range(175)]
+    clip = clip_of(stills, 25, window.cut.frames[0].stamp.utc_ns - 1_000_000_000)
+    return replace(window, cut=replace(window.cut, clip=clip))
+
+
+def test_denser_frames_come_from_the_clip_at_their_own_times(filmed: Window) -> None:
+    dense = denser(filmed, 3.0)
+    times = [dense.seconds(index) for index in range(len(dense.cut.frames))]
+    added = [t for t in times if min(abs(t - k / 2) for k in range(12)) > 1e-6]
+    assert times == sorted(times) and len(set(times)) == len(times)
+    assert len(added) >= 6 and all(abs(t - 3.0) <= REACH_S + 1e-6 for t in added)
+    assert min(b - a for a, b in itertools.pairwise(times)) > APART_S
+    assert set(filmed.cut.frames) <= set(dense.cut.frames)
+    for frame in dense.cut.frames:  # the picture is of its own time: the figure is where it was then
+        t = (frame.stamp.utc_ns - filmed.cut.frames[0].stamp.utc_ns) / 1e9
+        picture = decode(frame.jpeg, "a frame")
+        assert picture.shape[:2] == scene().shape[:2]
+        red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
+        columns = np.flatnonzero(((red > 200) & (green > 190) & (blue < 110)).any(axis=0))
+        assert columns.mean() == pytest.approx(20 + 20 * t + 12, abs=3.5)
+
+
+@pytest.mark.parametrize("mp4", [b"", b"no video", None])
+def test_without_a_clip_the_window_stays_as_it_is(filmed: Window, mp4: bytes | None) -> None:
+    assert filmed.cut.clip is not None
+    clip = None if mp4 is None else replace(filmed.cut.clip, mp4=mp4)
+    window = replace(filmed, cut=replace(filmed.cut, clip=clip))
+    assert denser(window, 3.0) == window
+
+
+def test_the_second_look_is_closer_and_denser(filmed: Window, rule: Rule) -> None:
+    backend = Seeing(0.72)
+    verdict = judge(backend, filmed, rule)
+    (check,) = of(verdict, "closer")
+    first, second = backend.asked[0][1], backend.asked[-1][1]
+    assert len(second) > len(first) and second[0].shape[1] < first[0].shape[1]
+    assert verdict.confidence.components["second_look"] == check.score == pytest.approx(0.72)
+
+
+def test_a_second_look_that_disagrees_goes_to_a_person(filmed: Window, rule: Rule) -> None:
+    class Wavering(Seeing):
+        def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+            if len(pictures) > 12:
+                self.p_yes = 0.1
+            return super().answer(messages, pictures)
+
+    verdict = judge(Wavering(0.74), filmed, rule)
+    assert of(verdict, "closer")[0].status == "contradicted"
+    assert verdict.decision == "needs_review" and "looks_disagree" in verdict.reasons and verdict.confidence.p < 0.6
 
 
 def test_a_no_and_an_answer_without_evidence_cost_nothing_more(crossing: Make, rule: Rule) -> None:

@@ -52,6 +52,7 @@ const COMPONENTS = {
   coarse: "Watcher's score",
   crop_check: "Crop asked again",
   counterfactual: "Answer needs its evidence",
+  second_look: "Closer look",
   consistency: "Answer fits its claims",
   frame_order: "Pictures in order",
 };
@@ -66,6 +67,7 @@ const REASONS = {
   answer_no: "The model's answer was no.",
   crop_contradicts: "The cited places, shown on their own, do not bear out the answer.",
   evidence_not_needed: "The answer stays the same when the cited places are hidden.",
+  looks_disagree: "A second look came to another answer.",
   unsure_yes: "The model's yes was not sure enough.",
   output_empty: "The model gave an empty answer.",
   output_endless: "The model did not come to an end.",

@@ -1,0 +1,63 @@
+"""The compiled engine of a folder for this machine: found, built again when stale, refused when damaged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from detector import compile
+from detector.engines.plan import Manifest, Recipe
+from detector.engines.shelf import Found, Shelf
+from detector.engines.tensorrt import TensorrtEngine
+from detector.errors import EngineUnavailable
+from detector.folder import ScorerFolder
+from detector.precision import CALIBRATED, GraphPrecision
+
+log = logging.getLogger(__name__)
+
+SAID_EVERY_S = 15.0
+
+
+def open_compiled(
+    folder: ScorerFolder, precision: GraphPrecision, engines: str | Path = "", *, build: bool
+) -> TensorrtEngine:
+    """build: compile what was never compiled here; a stale engine was wanted once and is always built again.
+
+    Raises EngineUnavailable without GPU, TensorRT or engine, EngineMismatch for a damaged one.
+    """
+    wanted = compile.here(folder, precision)
+    shelf = Shelf(engines)
+    found = shelf.find(wanted)
+    manifest = current(folder, wanted, shelf, found, build=build)
+    return TensorrtEngine(folder, manifest, shelf.engine(manifest))
+
+
+def current(folder: ScorerFolder, wanted: Recipe, shelf: Shelf, found: Found | None, *, build: bool) -> Manifest:
+    """A manifest that fits this machine, built if need be."""
+    if found is not None and not found.stale:
+        return found.manifest
+    progress = _Logged()
+    if found is not None:
+        log.warning("%s is stale: %s; building it again", found.manifest.engine, ", ".join(found.stale))
+        return compile.rebuild(folder, found.manifest, wanted, shelf, progress)
+    if not build or wanted.precision in CALIBRATED:
+        raise EngineUnavailable(
+            f"no {wanted.precision} engine is compiled for {wanted.gpu.name} in {shelf.path}; "
+            f"run `{compile.command(folder, wanted.precision)}`"
+        )
+    log.warning("compiling the scorer for %s, once; this takes minutes", wanted.gpu.name)
+    return compile.compile_engine(folder, wanted, shelf, (), progress)
+
+
+class _Logged:
+    """A line now and then while a start waits for the builder."""
+
+    def __init__(self) -> None:
+        self._said_s = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s >= SAID_EVERY_S:
+            self._said_s = now_s
+            log.info("compiling the scorer: %.0f %%", 100 * share)

@@ -1,0 +1,177 @@
+"""The 8-bit graph: near fp32, whole by itself, loaded only where it belongs; its calibration pictures."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deploy.export import run
+from detector.config import DetectorConfig
+from detector.engines import load_engine
+from detector.engines.ort import OnnxEngine
+from detector.errors import EngineUnavailable, ExportError
+from detector.folder import IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, Shape, read_folder
+from detector.pictures import batches, of_frames, of_scenes
+from detector.quantise import add_int8, quantise
+from detector.scorer import Scorer
+from tests.detector.checkpoint import checkpoint
+from tests.detector.material import rule
+
+
+def noise(count: int, shape: Shape) -> list[Any]:
+    width, height = shape.picture_size
+    rng = np.random.default_rng(4)
+    flat = rng.integers(0, 256, (count, 1, 1, shape.channels), dtype=np.uint8)
+    return list(np.clip(flat + rng.integers(-20, 20, (count, height, width, shape.channels)), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def int8_folder(small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFactory) -> ScorerFolder:
+    path = tmp_path_factory.mktemp("int8") / "scorer"
+    shutil.copytree(small_folder.path, path)
+    folder = ScorerFolder(path=path, record=small_folder.record)
+    folder, cosines = add_int8(folder, noise(9, folder.record.shape))
+    assert cosines.size == 3 * folder.record.shape.length
+    assert cosines.mean() > 0.99
+    return folder
+
+
+def test_the_engine_runs_it(int8_folder: ScorerFolder) -> None:
+    engine = load_engine("auto", read_folder(str(int8_folder.path)), precision="int8")
+    assert engine.name == "onnx (CPU, int8)"
+    pictures = np.stack(noise(5, int8_folder.record.shape))
+    tokens = engine.image(pictures)
+    exact = load_engine("onnx", int8_folder).image(pictures)
+    assert 0 < np.abs(tokens - exact).max() < 0.3
+    np.testing.assert_allclose(np.linalg.norm(tokens, axis=2), 1.0, atol=1e-5)
+    np.testing.assert_allclose(engine.image(pictures[3:4])[0], tokens[3], atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_products_with_weights_are_quantised_and_the_weights_are_inside(
+    symmetric: bool, small_folder: ScorerFolder, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    out = tmp_path / "int8.onnx"
+    shape = small_folder.record.shape
+    quantise(small_folder.file(IMAGE_GRAPH), out, batches(iter(noise(4, shape)), 2), symmetric=symmetric)
+    graph = onnx.load(str(out), load_external_data=False).graph
+    assert not any(tensor.external_data for tensor in graph.initializer)
+    made = {name: node for node in graph.node for name in node.output}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    checked: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type not in ("Conv", "MatMul", "Gemm"):
+            continue
+        sources = [made.get(name) for name in node.input[:2]]
+        if any(source is None or source.op_type != "DequantizeLinear" for source in sources):
+            # Inside attention, or the last layer's unquantised input: both operands are computed.
+            assert all(name not in stored for name in node.input[:2])
+            continue
+        checked[node.op_type] += 1
+        zero = stored[sources[0].input[2]]
+        assert zero.dtype == (np.int8 if symmetric else np.uint8)
+        assert not symmetric or not zero.any()
+    assert checked["Conv"] == 12 and checked["MatMul"] == 2 * 4 + 1
+    if symmetric:
+        kinds = {
+            stored[name].dtype
+            for node in graph.node
+            if node.op_type == "DequantizeLinear"
+            for name in node.input[2:3]
+            if name in stored
+        }
+        assert kinds <= {np.dtype(np.int8), np.dtype(np.int32)}
+
+
+def test_no_picture_is_one_line(small_folder: ScorerFolder, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no picture to calibrate on"):
+        quantise(small_folder.file(IMAGE_GRAPH), tmp_path / "out.onnx", [], symmetric=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "said"),
+    [
+        ("onnx", "int8", r"has no scorer\.int8\.onnx.*--precision int8"),
+        ("onnx", "fp16", "ONNX Runtime runs"),
+        ("torch", "int8", "torch runs"),
+    ],
+)
+def test_precisions_that_are_not_there(engine: Any, precision: Any, said: str, small_folder: ScorerFolder) -> None:
+    with pytest.raises(EngineUnavailable, match=said) as caught:
+        Scorer.load(DetectorConfig(model=str(small_folder.path), engine=engine, precision=precision), [rule()])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_graph_is_noticed(int8_folder: ScorerFolder, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(int8_folder.path, copy)
+    (copy / INT8_GRAPH).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"scorer\.int8\.onnx is not the file"):
+        read_folder(str(copy))
+
+
+def test_frames_of_folders_and_videos(tmp_path: Path, small_folder: ScorerFolder) -> None:
+    shape = small_folder.record.shape
+    for camera, grey in (("a", 40), ("b", 200)):
+        (tmp_path / camera).mkdir()
+        for index in range(6):
+            picture = np.full((90, 160, 3), grey + index, np.uint8)
+            cv2.imwrite(str(tmp_path / camera / f"{index}.png"), picture)
+    (tmp_path / "notes.txt").write_text("no picture", "utf-8")
+    found = list(of_frames(tmp_path, shape, 6))
+    assert len(found) == 6 and {picture.shape for picture in found} == {(144, 256, 7)}
+    assert [int(picture[0, 0, 0]) for picture in found] == [40, 42, 45, 200, 202, 205]
+    assert len(list(of_frames(tmp_path, shape, 100))) == 12
+    for wrong, said in ((tmp_path / "none", "no such file"), (tmp_path / "notes.txt", "no picture in it")):
+        with pytest.raises(ExportError, match=said):
+            list(of_frames(wrong, shape, 4))
+
+
+def test_frames_of_a_video(tmp_path: Path, small_folder: ScorerFolder) -> None:
+    import av
+
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream: Any = container.add_stream("libx264", 10, options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for index in range(40):
+            picture = np.full((96, 160, 3), 5 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    found = list(of_frames(tmp_path / "clip.mp4", small_folder.record.shape, 64))
+    assert [round(int(picture[0, 0, 0]) / 50) for picture in found] == [0, 1, 2, 3]
+
+
+def test_scenes_are_seen_as_a_camera_sees_them(small_folder: ScorerFolder) -> None:
+    found = list(of_scenes(small_folder.record.shape, 3))
+    assert len(found) == 3 and found[0].shape == (144, 256, 7)
+    assert all(picture[..., :3].std() > 5 for picture in found) and any(picture[..., 3].any() for picture in found)
+
+
+def test_a_checkpoint_needs_frames_for_int8(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    source = checkpoint("siglip", tmp_path / "checkpoint")
+    said: list[str] = []
+    options = Namespace(model=str(source), out=tmp_path / "out", precision="int8", frames=None)
+    with pytest.raises(ExportError, match="give --frames"):
+        run(options, said.append, said.append)
+    (tmp_path / "frames").mkdir()
+    rng = np.random.default_rng(1)
+    for index in range(8):
+        cv2.imwrite(str(tmp_path / "frames" / f"{index}.png"), rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    options.frames = tmp_path / "frames"
+    assert run(options, said.append, said.append) == 0
+    assert OnnxEngine(read_folder(str(tmp_path / "out")), precision="int8").image(
+        np.zeros((2, 64, 64, 3), np.uint8)
+    ).shape == (2, 17, 32)
+    assert any(line.startswith("int8: cosine with fp32") for line in said)
