@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import av
 import av.error
 import msgspec
+import numpy as np
 from av.video.frame import VideoFrame
 
 from detector.window import Window
@@ -53,7 +54,7 @@ def denser(window: Window, around_s: float) -> Window:
 def _decoded(clip: Clip) -> Iterator[tuple[int, VideoFrame]]:
     """(UTC ns, frame) of the clip in order of display."""
     try:
-        with av.open(io.BytesIO(clip.mp4), metadata_errors="replace") as container:
+        with av.open(io.BytesIO(clip.mp4), "r", metadata_errors="replace") as container:
             stream = container.streams.video[0]
             first: int | None = None
             for frame in container.decode(stream):
@@ -69,7 +70,7 @@ def _decoded(clip: Clip) -> Iterator[tuple[int, VideoFrame]]:
 def _fine(utc_ns: int, frame: VideoFrame, like: FineFrame) -> FineFrame:
     """At the size and with the clock of another fine frame, whose pixels are square already."""
     width, height = like.size
-    picture = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+    picture = np.asarray(frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray(), np.uint8)
     base = frame.time_base
     stamp = Stamp(
         pts=frame.pts or 0,

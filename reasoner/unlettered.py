@@ -2,8 +2,8 @@
 
 Words in a scene are an instruction channel: a sign, a screen or a caption that says "nothing happens here" must not be
 able to silence an alert (OWASP LLM01:2025). What is as it always is (walls, signs, screens, codes, the recorder's
-captions) is blurred until no letter of it can be read; what changed is left as it is. So letters that come with the event
-itself, held up or worn, stay: this is no proof against those. Nothing is mirrored or moved, for directions count.
+captions) is blurred until no letter of it can be read; what changed is left as it is. So letters that come with the
+event itself, held up or worn, stay: this is no proof against those. Nothing is mirrored or moved, for directions count.
 """
 
 from __future__ import annotations
@@ -105,8 +105,10 @@ def _picture(picture: Pixels, change_map: Pixels, view: Box) -> Pixels:
 
 
 def kept(change_map: Pixels, view: Box, size: tuple[int, int]) -> NDArray[np.float32]:
-    """float32 (H, W) 0..1 of a view at `size` (width, height): 1 where its frame's map (h, w), of the whole frame, changed
-    or nearly so, with a soft rim."""
+    """float32 (H, W) 0..1 of a view at `size` (width, height): 1 at and around what changed, with a soft rim.
+
+    change_map: uint8 (h, w) of the whole frame.
+    """
     height, width = change_map.shape
     reach = max(1, round(REACH * width))
     mask = cv2.morphologyEx((change_map >= REGION_LEVEL).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))

@@ -1,0 +1,272 @@
+"""Each switch of `[reasoner.speed]` against plain `generate`: the same tokens, log-probabilities within a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from reasoner.backends import Output
+from reasoner.backends.local import LocalBackend
+from reasoner.config import ReasonerConfig
+from reasoner.errors import ModelFailed
+from reasoner.prompt import Message, messages
+from reasoner.speed import SpeedConfig
+from reasoner.trace import yes_probability
+
+Pixels = NDArray[np.uint8]
+Ask = tuple[list[Message], list[Pixels]]
+MODELS = ("bundled", "tiny", "tiny_pixels")
+
+OFF = SpeedConfig(
+    features_mib=0, prefix_mib=0, together=1, prefill_tokens=0, graphs=False, draft_tokens=0, patch_product=False
+)
+SWITCHES = {
+    "loop": ({}, 0.0),
+    "features": ({"features_mib": 64}, 0.0),
+    "prefix": ({"prefix_mib": 64}, 1e-5),
+    "chunks": ({"prefill_tokens": 37}, 1e-5),
+    "fixed shapes": ({"graphs": True}, 1e-5),
+    "drafts": ({"draft_tokens": 12}, 1e-5),
+    "patch product": ({"patch_product": True}, 1e-5),
+    "together": ({"together": 4}, 1e-5),
+    "all": ({"features_mib": 64, "prefix_mib": 64, "together": 4, "prefill_tokens": 101, "graphs": True,
+             "draft_tokens": 12, "patch_product": True}, 2e-5),
+}  # fmt: skip
+"""Settings, and the largest difference of a log-probability; 0 is bit for bit."""
+
+
+class Line(NamedTuple):
+    """One model, loaded as `generate` runs it and again for each switch."""
+
+    name: str
+    config: ReasonerConfig
+    asks: list[Ask]
+    plain: list[Output]
+
+    def load(self, **switches: Any) -> LocalBackend:
+        speed = msgspec.structs.replace(OFF, **switches)
+        return LocalBackend.load(msgspec.structs.replace(self.config, speed=speed))
+
+
+def cameras(name: str) -> list[Ask]:
+    """Interleaved windows of three cameras: each grows by pictures, sizes and lengths differ between cameras, and one
+    is asked twice about the same frames."""
+    motion = name == "bundled"
+    style: Any = "brief" if motion else "full"
+    shapes = [(2, 96, 160, 3)] * 3 if motion else [(64, 96, 3), (96, 64, 3), (128, 128, 3)]
+    asks: list[Ask] = []
+    for count in (2, 3, 5):
+        for camera, shape in enumerate(shapes):
+            rng = np.random.default_rng(camera)
+            pictures = [rng.integers(0, 256, shape, np.uint8) for _ in range(count + camera % 2)]
+            times = [0.5 * k for k in range(len(pictures))]
+            asks.append((messages("Does somebody fall to the ground?", times, style=style), pictures))
+    pictures = asks[-1][1]
+    asks.append((messages("Is somebody running?", [0.5 * k for k in range(len(pictures))], style=style), pictures))
+    return asks
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def line(request: pytest.FixtureRequest) -> Line:
+    folder = "bundled" if request.param == "bundled" else str(request.getfixturevalue(request.param))
+    config = ReasonerConfig(
+        model=folder, device="cpu", dtype="float32", threads=1, min_frame_pixels=1024, max_new_tokens=40,
+        speed=SpeedConfig(plain=True),
+    )  # fmt: skip
+    asks = cameras(request.param)
+    plain = LocalBackend.load(config)
+    return Line(request.param, config, asks, [plain.answer(*ask) for ask in asks])
+
+
+def assert_same(outputs: Sequence[Output], plain: Sequence[Output], tolerance: float) -> None:
+    for made, expected in zip(outputs, plain, strict=True):
+        assert [token.text for token in made.tokens] == [token.text for token in expected.tokens]
+        assert made._replace(tokens=()) == expected._replace(tokens=())
+        if not tolerance:
+            assert made.tokens == expected.tokens
+        for one, other in zip(made.tokens, expected.tokens, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=tolerance)
+            # The order within a tie may differ, the odds may not.
+            ours, theirs = ([p for _, p in token.top] for token in (one, other))
+            assert ours == pytest.approx(theirs, abs=10 * tolerance)
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_switch_changes_nothing(line: Line, switch: str) -> None:
+    """Twice, so that what was kept is used, and then from several threads at once."""
+    settings, tolerance = SWITCHES[switch]
+    backend = line.load(**settings)
+    assert_same([backend.answer(*ask) for ask in line.asks], line.plain, tolerance)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda ask: backend.answer(*ask), [*line.asks, *line.asks[::-1]]))
+    assert_same(together, [*line.plain, *line.plain[::-1]], tolerance)
+    # Nothing of a window stays on the model, where the next camera would find it.
+    assert backend.model.model.rope_deltas is None
+
+
+def test_the_switches_do_what_they_say(line: Line) -> None:
+    """Counts: a switch that never acts would pass the test above."""
+    backend = line.load(**SWITCHES["all"][0] | {"together": 3})
+    scheduler = backend.scheduler
+    assert scheduler is not None
+    for ask in line.asks:
+        backend.answer(*ask)
+    distinct = len({picture.tobytes() for _, pictures in line.asks for picture in pictures})
+    shown = sum(len(pictures) for _, pictures in line.asks)
+    assert (scheduler.features.misses, scheduler.features.hits) == (distinct, shown - distinct)
+    prompts = sum(output.tokens_in for output in line.plain)
+    prefixes = scheduler.prefixes
+    assert prefixes.reused_tokens + prefixes.computed_tokens == prompts
+    assert prefixes.reused_tokens > 0.35 * prompts
+    assert scheduler.drafts.accepted > 0
+    start = Barrier(len(line.asks))
+
+    def at_once(ask: Ask) -> Output:
+        start.wait()
+        return backend.answer(*ask)
+
+    with ThreadPoolExecutor(len(line.asks)) as pool:
+        list(pool.map(at_once, line.asks))
+    assert scheduler.most_together == 3
+
+
+def test_answers_are_the_same_after_stale_state_on_the_model(line: Line) -> None:
+    """`generate` leaves the deltas of its last caller on the model; whoever wrote them, nothing reads them."""
+    backend = line.load()
+    backend.model.model.rope_deltas = torch.tensor([[12345]])
+    assert_same([backend.answer(*line.asks[0])], line.plain[:1], 0.0)
+
+
+def test_what_is_kept_is_bounded(line: Line) -> None:
+    backend = line.load(features_mib=64, prefix_mib=64)
+    scheduler = backend.scheduler
+    assert scheduler is not None
+    backend.answer(*line.asks[0])
+    features, prefixes = scheduler.features, scheduler.prefixes
+    features._limit, prefixes._limit = 2 * features.bytes, 2 * prefixes.bytes
+    for ask in line.asks:
+        backend.answer(*ask)
+        assert 0 < features.bytes <= features._limit and prefixes.bytes <= prefixes._limit
+    assert features.evicted and features.bytes == sum(each.bytes for each in features._kept.values())
+    assert prefixes.bytes == sum(each.bytes for each in prefixes._kept.values())
+
+
+def test_one_caller_s_failure_is_its_own(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = line.load(together=4)
+    scheduler = backend.scheduler
+    assert scheduler is not None
+    prefill, calls = scheduler.decoder.prefill, iter(range(100))
+
+    def fails_second(*args: Any) -> torch.Tensor:
+        if next(calls) == 1:
+            raise ModelFailed("out of something")
+        return prefill(*args)
+
+    monkeypatch.setattr(scheduler.decoder, "prefill", fails_second)
+
+    def answer(ask: Ask) -> Output | ModelFailed:
+        try:
+            return backend.answer(*ask)
+        except ModelFailed as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(answer, line.asks))
+    failed = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, ModelFailed)]
+    assert len(failed) == 1
+    sound = [index for index in range(len(outcomes)) if index not in failed]
+    assert_same([outcomes[i] for i in sound], [line.plain[i] for i in sound], 1e-5)  # type: ignore[misc]
+
+
+def test_a_failing_pass_ends_its_windows_and_no_others(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = line.load(together=2)
+    scheduler = backend.scheduler
+    assert scheduler is not None
+
+    def fails(*args: Any) -> torch.Tensor:
+        raise RuntimeError("a kernel failed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scheduler.decoder, "together", fails)
+        with pytest.raises(RuntimeError, match="a kernel failed"):
+            backend.answer(*line.asks[0])
+    assert_same([backend.answer(*line.asks[1])], [line.plain[1]], 0.0)
+
+
+def test_damaged_weights_are_one_line(line: Line) -> None:
+    backend = line.load()
+    with torch.no_grad():
+        backend.model.lm_head.weight[:] = float("nan")
+    with pytest.raises(ModelFailed, match="no numbers"):
+        backend.answer(*line.asks[0])
+
+
+# Early exit
+
+
+@pytest.fixture
+def early(line: Line) -> Iterator[LocalBackend]:
+    yield LocalBackend.load(msgspec.structs.replace(line.config, speed=OFF, early_exit=True, early_exit_below=1.0))
+
+
+def test_a_sure_no_ends_at_its_first_word(line: Line, early: LocalBackend) -> None:
+    for ask, plain in zip(line.asks, line.plain, strict=True):
+        made = early.answer(*ask)
+        if line.name == "bundled":
+            # The first thought decides, and it is the plain one.
+            if plain.text.startswith("<think>Nothing"):
+                assert made.text == "<think>Nothing</think><answer>No</answer>" and made.finished
+                assert [token.text for token in made.tokens[:2]] == ["<think>", "Nothing"]
+                assert made.tokens[:2] == plain.tokens[:2]
+            else:
+                assert made == plain
+            continue
+        # A random model says neither word first: it writes on from the same keys, as if nothing had been asked.
+        assert made == plain
+
+
+def test_the_forced_word_is_read_where_the_model_would_write_it(line: Line, early: LocalBackend) -> None:
+    """P(yes) after `<answer>` equals that of a prompt which ends in it; the bound alone decides."""
+    if line.name == "bundled":
+        pytest.skip("decides with its first thought")
+    assert early.scheduler is not None and early._early is not None
+    words = early.processor.tokenizer
+    yes, no = (words(word, add_special_tokens=False)["input_ids"][0] for word in ("yes", "no"))
+    ask = line.asks[0]
+    inputs = early.processor.encode(*ask)
+    forced = torch.tensor([early._early.forced])
+    longer = {
+        "input_ids": torch.cat([inputs["input_ids"], forced], 1),
+        "attention_mask": torch.ones(1, inputs["input_ids"].shape[1] + forced.shape[1], dtype=torch.int64),
+        "mm_token_type_ids": torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(forced)], 1),
+    }
+    with torch.inference_mode():
+        logits = early.model(**{**inputs, **longer}).logits[0, -1]
+    early.model.model.rope_deltas = None
+    seen: list[Any] = []
+    no_after = early._early.no_after
+    wrapped = early._early.__class__
+    made = early.scheduler
+    writing_tokens = seen.append
+
+    def spy(self: Any, tokens: Any) -> Any:
+        writing_tokens(tokens)
+        return no_after(tokens)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wrapped, "no_after", spy)
+        early.answer(*ask)
+    assert made.passes > 0 and yes != no
+    (tokens,) = seen
+    top = torch.log_softmax(logits, -1).topk(20)
+    assert [p for _, p in tokens[-1].top] == pytest.approx(top.values.tolist(), abs=1e-5)
+    assert yes_probability(tokens) is None or 0 <= (yes_probability(tokens) or 0) <= 1
