@@ -48,7 +48,7 @@ def from_verdict(
     onset_ns, peak_ns, end_ns = _moments(verdict, window)
     alert_id = identity.alert_id(window, onset_ns)
     told = testify(verdict, window, alert_id, rule.language, origin.site.tz, (onset_ns, peak_ns))
-    view_ok = _view_ok(window)
+    fit = view_ok(window)
     start_ns, over_ns = _examined(window)
     return sealed(
         Alert(
@@ -61,7 +61,7 @@ def from_verdict(
             suppressed=0,
             site=Site(id=origin.site.id, tz=origin.site.tz),
             node=Node(id=origin.node_id),
-            camera=_camera(camera, window, view_ok),
+            camera=_camera(camera, window, fit),
             rule=_rule(rule),
             category=rule.category,
             priority=PRIORITY[rule.severity],
@@ -80,7 +80,7 @@ def from_verdict(
             claims=told.claims,
             evidence=told.evidence,
             confidence=_confidence(verdict),
-            decision=_decision(verdict, told, view_ok, origin.review_below),
+            decision=_decision(verdict, told, fit, origin.review_below),
             coverage=_coverage(window),
             media=Media(
                 keyframes=keyframes(window, alert_id, told.frames, onset_ns, peak_ns),
@@ -104,10 +104,10 @@ def latency(verdict: Verdict, window: Window, now_utc_ns: int) -> Latency:
     )
 
 
-def _camera(camera: CameraConfig, window: Window, view_ok: bool) -> CameraRecord:
+def _camera(camera: CameraConfig, window: Window, fit: bool) -> CameraRecord:
     width, height = window.cut.source_size
     name = wording.plain(camera.name, 120) or camera.id
-    return CameraRecord(id=camera.id, name=name, frame_size=FrameSize(w=width, h=height), view_ok=view_ok)
+    return CameraRecord(id=camera.id, name=name, frame_size=FrameSize(w=width, h=height), view_ok=fit)
 
 
 def _rule(rule: Rule) -> RuleRecord:
@@ -142,7 +142,8 @@ def _clock(window: Window) -> ClockRecord:
     return ClockRecord(source=worst.source, offset_ms=offset_ms, uncertainty_ms=worst.uncertainty_ms)
 
 
-def _view_ok(window: Window) -> bool:
+def view_ok(window: Window) -> bool:
+    """Whether the camera was fit to judge by: at least half of the frames came, at most a tenth of them damaged."""
     came = len(window.cut.frames)
     return came * 2 >= window.cut.expected and window.cut.corrupt * 10 <= came
 
@@ -173,14 +174,14 @@ def _confidence(verdict: Verdict) -> ConfidenceRecord:
     )
 
 
-def _decision(verdict: Verdict, told: Testimony, view_ok: bool, threshold: float) -> DecisionRecord:
+def _decision(verdict: Verdict, told: Testimony, fit: bool, threshold: float) -> DecisionRecord:
     reasons = list(verdict.reasons)
     status = verdict.decision
     if status == "confirmed":
         doubts = {
             "low_confidence": verdict.confidence.p < threshold,
             "evidence_conflict": any(claim.verdict == "contradicted" for claim in told.claims),
-            "view_degraded": not view_ok,
+            "view_degraded": not fit,
         }
         found = [name for name, holds in doubts.items() if holds]
         status = "needs_review" if found else status

@@ -50,6 +50,7 @@ class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
     pts: int
     time_base: Annotated[str, Meta(pattern=r"^[0-9]+/[0-9]+$")]
     index_in_window: Count
+    """Among the fine frames of the window that raised the alert; of counter-evidence, of the one it is from."""
     sha256: Sha256
 
 

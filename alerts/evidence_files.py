@@ -1,19 +1,23 @@
-"""Evidence of alerts: DATA/evidence/ALERT_ID/ with the frames as reasoned over, the clip and the background."""
+"""Evidence of alerts: DATA/evidence/ALERT_ID/ with the frames as reasoned over, the clip and the background.
+
+Frames of a later window that contradicts the alert are in a folder `counter` beside them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import msgspec
 from msgspec.structs import replace
 
 from alerts.data_folder import Scaffold, write_durably
 from alerts.errors import EvidenceLost
-from alerts.evidence_names import BACKGROUND, CLIP, EVIDENCE, frame_name
+from alerts.evidence_names import BACKGROUND, CLIP, COUNTER, EVIDENCE, counter_name, frame_name
 from detector.window import Window
+from ingest.frame import FineFrame
 
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,17 @@ class EvidenceFiles:
                 manifest.append(line)
         return manifest
 
+    def put_counter(self, alert_id: str, window: Window, frames: Sequence[int]) -> list[StoredFile]:
+        """Some frames of the window that contradicts an alert, on the disk with their folder when it returns; their
+        lines for the manifest. StoreFull: no room."""
+        manifest = []
+        with Scaffold(self.folder / alert_id / COUNTER) as folder:
+            for index in frames:
+                line, content = _picture(counter_name(index), window.cut.frames[index])
+                write_durably(folder / frame_name(index), content)
+                manifest.append(line)
+        return manifest
+
     def window(self, alert_id: str, frame: Window) -> Window:
         """The window as it was reasoned over: `frame` with the stored pictures and clip put back.
 
@@ -62,10 +77,17 @@ class EvidenceFiles:
         background = read(BACKGROUND) if frame.background else b""
         return replace(frame, cut=replace(cut, frames=frames, clip=clip), background=background)
 
-    def remove(self, alert_ids: Iterable[str]) -> None:
-        for alert_id in alert_ids:
-            for name in (alert_id, f".partial-{alert_id}"):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+    def remove(self, names: Iterable[str]) -> None:
+        """Folders, finished or half written; `names` as in `both_names`."""
+        for name in names:
+            for folder in both_names(name):
+                shutil.rmtree(self.folder / folder, ignore_errors=True)
+
+
+def both_names(name: str) -> tuple[str, str]:
+    """A folder of the evidence (`ALERT_ID` or `ALERT_ID/counter`), and what it is called while it is written."""
+    path = PurePosixPath(name)
+    return name, str(path.with_name(f".partial-{path.name}"))
 
 
 def without_pictures(window: Window) -> Window:
@@ -79,13 +101,17 @@ def without_pictures(window: Window) -> Window:
 
 def _contents(window: Window) -> Iterable[tuple[StoredFile, bytes]]:
     for index, frame in enumerate(window.cut.frames):
-        line = _line(frame_name(index), frame.jpeg)
-        stamp, (width, height) = frame.stamp, frame.size
-        yield replace(line, width=width, height=height, utc_ns=stamp.utc_ns, pts=stamp.pts), frame.jpeg
+        yield _picture(frame_name(index), frame)
     if window.cut.clip is not None:
         yield _line(CLIP, window.cut.clip.mp4), window.cut.clip.mp4
     if window.background:
         yield _line(BACKGROUND, window.background), window.background
+
+
+def _picture(name: str, frame: FineFrame) -> tuple[StoredFile, bytes]:
+    stamp, (width, height) = frame.stamp, frame.size
+    line = _line(name, frame.jpeg)
+    return replace(line, width=width, height=height, utc_ns=stamp.utc_ns, pts=stamp.pts), frame.jpeg
 
 
 def _line(name: str, content: bytes) -> StoredFile:

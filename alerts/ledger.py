@@ -13,6 +13,7 @@ from alerts.alert import Alert, decode, encode
 from alerts.cloudevent import Event
 from alerts.errors import RevisionConflict, UnknownRecord, WindowEnded
 from alerts.evidence_files import StoredFile, without_pictures
+from alerts.evidence_names import COUNTER
 from detector.window import Span, Window
 from reasoner.verdict import Verdict
 
@@ -82,12 +83,23 @@ def add_alert(db: sqlite3.Connection, alert: Alert, window: Window, manifest: li
         "INSERT INTO alert (alert_id, camera_id, rule_id, onset, revision, window) VALUES (?, ?, ?, ?, 1, ?)",
         (alert.alert_id, alert.camera.id, alert.rule.id, alert.time.onset, record),
     )
+    _add_files(db, alert.alert_id, alert.alert_id, manifest)
+    _add_revision(db, alert, None)
+
+
+def retract(db: sqlite3.Connection, alert: Alert, manifest: list[StoredFile]) -> None:
+    """The retracted revision with the manifest of its counter-evidence and its outbox row; RevisionConflict."""
+    _add_files(db, alert.alert_id, counter_folder(alert.alert_id), manifest)
+    revise(db, alert, None)
+
+
+def _add_files(db: sqlite3.Connection, alert_id: str, folder: str, manifest: list[StoredFile]) -> None:
+    """A folder that was intended is one of the alert's from now on."""
     db.executemany(
         "INSERT INTO evidence_file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(alert.alert_id, f.name, f.sha256, f.bytes, f.width, f.height, f.utc_ns, f.pts) for f in manifest],
+        [(alert_id, f.name, f.sha256, f.bytes, f.width, f.height, f.utc_ns, f.pts) for f in manifest],
     )
-    db.execute("DELETE FROM evidence_intent WHERE alert_id = ?", (alert.alert_id,))
-    _add_revision(db, alert, None)
+    db.execute("DELETE FROM evidence_intent WHERE alert_id = ?", (folder,))
 
 
 def revise(db: sqlite3.Connection, alert: Alert, event: Event | None) -> None:
@@ -115,7 +127,22 @@ def intend(db: sqlite3.Connection, window_id: str, alert_id: str) -> None:
     db.execute("INSERT OR IGNORE INTO evidence_intent VALUES (?)", (alert_id,))
 
 
+def intend_counter(db: sqlite3.Connection, window_id: str, alert: Alert) -> None:
+    """Notes that counter-evidence is about to be written; RevisionConflict if the alert is no longer as it was."""
+    require_open(db, window_id)
+    row = db.execute("SELECT revision FROM alert WHERE alert_id = ?", (alert.alert_id,)).fetchone()
+    if row is None or row[0] != alert.revision - 1:
+        raise RevisionConflict(f"alert {alert.alert_id}: revision {alert.revision} does not follow the stored one")
+    db.execute("INSERT OR IGNORE INTO evidence_intent VALUES (?)", (counter_folder(alert.alert_id),))
+
+
+def counter_folder(alert_id: str) -> str:
+    """Name among the intents; those of whole alerts are their ids."""
+    return f"{alert_id}/{COUNTER}"
+
+
 def intents(db: sqlite3.Connection) -> list[str]:
+    """Folders of evidence that belong to no revision yet."""
     return [row[0] for row in db.execute("SELECT alert_id FROM evidence_intent")]
 
 
@@ -135,6 +162,25 @@ def latest_alert(db: sqlite3.Connection, camera_id: str, rule_id: str) -> Alert 
         (camera_id, rule_id),
     ).fetchone()
     return None if row is None else decode(row[0])
+
+
+def open_alerts(db: sqlite3.Connection) -> list[Alert]:
+    """Last revisions of the alerts that are still open, the first raised first."""
+    rows = db.execute(
+        "SELECT record FROM alert JOIN revision USING (alert_id, revision)"
+        """ WHERE instr(record, CAST('"state":"open"' AS BLOB)) ORDER BY seq"""
+    )
+    return [alert for alert in (decode(row[0]) for row in rows) if alert.state == "open"]
+
+
+def awaited(db: sqlite3.Connection, camera_id: str, rule_id: str) -> bool:
+    """Whether a flagged window of this camera and rule has no outcome yet."""
+    row = db.execute(
+        "SELECT 1 FROM flagged WHERE camera_id = ? AND rule_id = ? AND NOT EXISTS"
+        " (SELECT 1 FROM terminal WHERE terminal.window_id = flagged.window_id)",
+        (camera_id, rule_id),
+    )
+    return row.fetchone() is not None
 
 
 def alerts(db: sqlite3.Connection, limit: int, before: str | None) -> list[Alert]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from alerts.alert import Alert
@@ -34,14 +35,19 @@ def boxed_frame(store: Store, alert: Alert, index: int, format: Format = "JPEG")
 
     UnknownRecord: the alert has no such frame; PictureUnreadable: its file is no picture any more.
     """
-    try:
-        content = store.frame_path(alert.alert_id, index).read_bytes()
-    except OSError as error:
-        raise UnknownRecord(f"frame {index} of alert {alert.alert_id} cannot be read ({error.strerror})") from None
+    content = _read(store.frame_path(alert.alert_id, index), f"frame {index} of alert {alert.alert_id}")
     with _opened(content) as image:
         canvas = image.convert("RGB")
     _draw(canvas, boxes_on(alert, index))
     return _saved(canvas, format)
+
+
+def counter_frame(store: Store, alert: Alert, index: int) -> bytes:
+    """One frame of the window that contradicts the alert, as it is stored: it has no boxes. UnknownRecord;
+    PictureUnreadable."""
+    content = _read(store.counter_path(alert.alert_id, index), f"counter-evidence {index} of alert {alert.alert_id}")
+    picture_size(content)
+    return content
 
 
 def boxes_on(alert: Alert, index: int) -> list[tuple[str, PictureBox]]:
@@ -51,25 +57,41 @@ def boxes_on(alert: Alert, index: int) -> list[tuple[str, PictureBox]]:
 
 
 def contact_sheet(store: Store, alert: Alert, format: Format = "JPEG") -> bytes:
-    """Every frame that evidence names, side by side up to three in a row, each with its boxes and its time."""
-    from PIL import Image, ImageDraw
+    """Every frame that evidence names, side by side up to three in a row, each with its boxes and its time; then those
+    that argue against it."""
+    from PIL import Image
 
-    frames = sorted({(item.frame.index_in_window, item.time) for item in alert.evidence})
     tiles = []
-    for index, time in frames:
-        with _opened(boxed_frame(store, alert, index, "PNG")) as picture:
-            height_px = round(picture.height * _SHEET_WIDTH_PX / picture.width)
-            tile = Image.new("RGB", (_SHEET_WIDTH_PX, height_px + _CAPTION_PX), "black")
-            tile.paste(picture.convert("RGB").resize((_SHEET_WIDTH_PX, height_px)))
+    for index, time in sorted({(item.frame.index_in_window, item.time) for item in alert.evidence}):
         caption = f"{time[11:23]} UTC  {', '.join(key for key, _ in boxes_on(alert, index))}"
-        ImageDraw.Draw(tile).text((8, height_px + 5), caption, fill="white", font_size=14)
-        tiles.append(tile)
+        tiles.append(_tile(boxed_frame(store, alert, index, "PNG"), caption))
+    for item in alert.counter_evidence:
+        content = counter_frame(store, alert, item.frame.index_in_window)
+        tiles.append(_tile(content, f"{item.time[11:23]} UTC  {item.id}: against it"))
     columns = min(3, len(tiles))
     tile_height_px = max(tile.height for tile in tiles)
     sheet = Image.new("RGB", (columns * _SHEET_WIDTH_PX, -(-len(tiles) // columns) * tile_height_px), "black")
     for number, tile in enumerate(tiles):
         sheet.paste(tile, (number % columns * _SHEET_WIDTH_PX, number // columns * tile_height_px))
     return _saved(sheet, format)
+
+
+def _tile(content: bytes, caption: str) -> Image.Image:
+    from PIL import Image, ImageDraw
+
+    with _opened(content) as picture:
+        height_px = round(picture.height * _SHEET_WIDTH_PX / picture.width)
+        tile = Image.new("RGB", (_SHEET_WIDTH_PX, height_px + _CAPTION_PX), "black")
+        tile.paste(picture.convert("RGB").resize((_SHEET_WIDTH_PX, height_px)))
+    ImageDraw.Draw(tile).text((8, height_px + 5), caption, fill="white", font_size=14)
+    return tile
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnknownRecord(f"{what} cannot be read ({error.strerror})") from None
 
 
 def _opened(content: bytes) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What a site makes of a verdict: a new alert, one more occurrence of the last one, or nothing. Pure functions."""
+"""What a site makes of a verdict: a new alert, one more occurrence of the last one, the end of it, or nothing. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from alerts.alert import Alert, sealed
 from alerts.birth import from_verdict, latency
+from alerts.contradiction import contradiction
 from alerts.instant import utc_ns, utc_text
 from alerts.origin import Origin
+from alerts.retraction import retracted
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import CameraConfig
@@ -33,7 +35,15 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Outcome = New | Merged | Rejected
+class Retracted(msgspec.Struct, frozen=True, kw_only=True):
+    """The last revision of the alert that this window contradicts (alerts/contradiction.py). The window itself ends as
+    rejected, for `reason`."""
+
+    alert: Alert
+    reason: str
+
+
+Outcome = New | Merged | Rejected | Retracted
 
 
 def decide(
@@ -51,7 +61,10 @@ def decide(
     earlier than `cooldown_s` before its onset: windows may be finished out of order) is merged into it.
     """
     if verdict.decision == "rejected":
-        return Rejected(reason=verdict.reasons[0] if verdict.reasons else "answer_no")
+        reason = verdict.reasons[0] if verdict.reasons else "answer_no"
+        if latest is not None and (frames := contradiction(latest, verdict, window, rule)):
+            return Retracted(alert=retracted(latest, verdict, window, frames, now_utc_ns), reason=reason)
+        return Rejected(reason=reason)
     if not verdict.evidence:
         return Rejected(reason="no_evidence")
     if latest is not None and continues(latest, verdict, rule.cooldown_s):
@@ -89,6 +102,12 @@ def merge(latest: Alert, verdict: Verdict, window: Window, now_utc_ns: int) -> A
         latency_ms=latency(verdict, window, now_utc_ns),
     )
     return sealed(replace(latest, revision=latest.revision + 1, occurrences=latest.occurrences + 1, time=time))
+
+
+def closed(alert: Alert) -> Alert:
+    """The next revision of an open alert whose cool-down is over: it ended when it was last supported."""
+    end = utc_text(last_supported_ns(alert))
+    return sealed(replace(alert, revision=alert.revision + 1, state="closed", time=replace(alert.time, end=end)))
 
 
 def _supported_until_ns(verdict: Verdict) -> int:

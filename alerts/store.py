@@ -2,7 +2,7 @@
 
     DATA/witness.db       SQLite in WAL mode: windows, outcomes, alerts, revisions, manifests, outbox
     DATA/spool/           evidence of windows without outcome
-    DATA/evidence/ID/     evidence of alerts
+    DATA/evidence/ID/     evidence of alerts, in `counter` what argues against them
     DATA/reserve          room for the last rows when the disk is full
 
 A file is on the disk before the row that names it, and a window's outcome, the alert's revision and its outbox row are
@@ -27,9 +27,10 @@ from alerts.cloudevent import Event
 from alerts.config import StoreConfig
 from alerts.data_folder import WriterLock, sync_folder
 from alerts.errors import EvidenceLost, StoreUnusable, UnknownRecord
-from alerts.evidence_files import EvidenceFiles, StoredFile
-from alerts.evidence_names import CLIP, EVIDENCE, frame_name
+from alerts.evidence_files import EvidenceFiles, StoredFile, both_names
+from alerts.evidence_names import CLIP, EVIDENCE, counter_name, frame_name
 from alerts.outbox import OutboxCounts, OutboxRow
+from alerts.policy import closed
 from alerts.review import Said, reviewed
 from alerts.spool import Spool
 from alerts.transactions import Transactions
@@ -172,6 +173,46 @@ class Store:
         self._spool.drop(window_id)
         self._tell(alert)
 
+    def retract(self, window_id: str, alert: Alert, verdict: Verdict) -> None:
+        """Ends a window as rejected and takes the alert back that it contradicts: the files of its counter-evidence
+        first, then outcome, last revision, their manifest and outbox row in one transaction. EvidenceLost, StoreFull,
+        RevisionConflict: nothing has changed."""
+        window = self._spool.load(window_id)
+        frames = sorted({item.frame.index_in_window for item in alert.counter_evidence})
+        reason = next(iter(verdict.reasons), "answer_no")
+
+        def write(db: sqlite3.Connection) -> None:
+            ledger.retract(db, alert, manifest)
+            ledger.end(db, window_id, self.run, "rejected", reason, None, verdict)
+
+        with self._raising:
+            self._tx.change(lambda db: ledger.intend_counter(db, window_id, alert))
+            try:
+                manifest = self._evidence.put_counter(alert.alert_id, window, frames)
+                self._tx.change(write)
+            except BaseException:
+                self._evidence.remove([ledger.counter_folder(alert.alert_id)])
+                raise
+        self._spool.drop(window_id)
+        self._tell(alert)
+
+    def close_alert(self, alert_id: str) -> Alert | None:
+        """Adds the revision `closed` to the last one, whichever that is by then. None: it is not open, or a flagged
+        window that may belong to it has no outcome yet. UnknownRecord: no such alert."""
+
+        def write(db: sqlite3.Connection) -> Alert | None:
+            alert = _last(db, alert_id)
+            if alert.state != "open" or ledger.awaited(db, alert.camera.id, alert.rule.id):
+                return None
+            alert = closed(alert)
+            ledger.revise(db, alert, None)
+            return alert
+
+        alert = self._tx.change(write)
+        if alert is not None:
+            self._tell(alert)
+        return alert
+
     def revise(self, alert: Alert, event: Event | None = None) -> None:
         """Adds a revision that no window caused (a review, a closing) and its outbox row."""
         self._tx.change(lambda db: ledger.revise(db, alert, event))
@@ -182,10 +223,7 @@ class Store:
         UnknownRecord: no such alert."""
 
         def write(db: sqlite3.Connection) -> Alert:
-            records = ledger.revisions(db, alert_id)
-            if not records:
-                raise UnknownRecord(f"no alert {alert_id} in the store")
-            alert = reviewed(decode(records[-1]), said, time.time_ns(), by, note)
+            alert = reviewed(_last(db, alert_id), said, time.time_ns(), by, note)
             ledger.revise(db, alert, "reviewed")
             return alert
 
@@ -199,6 +237,10 @@ class Store:
 
     def latest_alert(self, camera_id: str, rule_id: str) -> Alert | None:
         return self._tx.read(lambda db: ledger.latest_alert(db, camera_id, rule_id))
+
+    def open_alerts(self) -> list[Alert]:
+        """Last revisions of the alerts that are still open, the first raised first."""
+        return self._tx.read(ledger.open_alerts)
 
     def alerts(self, limit: int = 100, before: str | None = None) -> list[Alert]:
         """Last revisions, newest first; with `before`, those raised before that alert."""
@@ -231,8 +273,9 @@ class Store:
         return self._tx.read(lambda db: ledger.manifest(db, alert_id))
 
     def being_written(self) -> set[str]:
-        """Names of evidence folders that belong to no alert yet, or were left by a crash since the last start."""
-        return {prefix + alert_id for alert_id in self._tx.read(ledger.intents) for prefix in ("", ".partial-")}
+        """Names of evidence folders that belong to no alert yet, or were left by a crash since the last start:
+        `ALERT_ID`, or `ALERT_ID/counter` inside of an alert's."""
+        return {folder for name in self._tx.read(ledger.intents) for folder in both_names(name)}
 
     def evidence_folder(self, alert_id: str) -> Path:
         return self._evidence.folder / alert_id
@@ -240,6 +283,10 @@ class Store:
     def frame_path(self, alert_id: str, index: int) -> Path:
         """File of one fine frame of the alert's window; whether it exists is not checked."""
         return self.evidence_folder(alert_id) / frame_name(index)
+
+    def counter_path(self, alert_id: str, index: int) -> Path:
+        """File of one fine frame of the window that contradicts the alert; whether it exists is not checked."""
+        return self.evidence_folder(alert_id) / counter_name(index)
 
     def clip_path(self, alert_id: str) -> Path:
         return self.evidence_folder(alert_id) / CLIP
@@ -271,3 +318,10 @@ class Store:
     def _tell(self, alert: Alert) -> None:
         for callback in self._watchers:
             callback(alert)
+
+
+def _last(db: sqlite3.Connection, alert_id: str) -> Alert:
+    records = ledger.revisions(db, alert_id)
+    if not records:
+        raise UnknownRecord(f"no alert {alert_id} in the store")
+    return decode(records[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -63,10 +64,15 @@ def _alert_ids(store: Store) -> Iterator[str]:
 
 
 def _verify_alert(store: Store, alert_id: str) -> list[Disagreement]:
+    present = _present(store.evidence_folder(alert_id))
+    writing, records = store.being_written(), store.records(alert_id)
+    # Read last: whatever is recorded or in its place by now is in it.
     manifest = {line.name: line for line in store.manifest(alert_id)}
-    problems = list(_file_problems(store.evidence_folder(alert_id), alert_id, manifest))
+    surplus = {name for name in present - manifest.keys() if not _inside(f"{alert_id}/{name}", writing)}
+    problems = [(evidence_uri(alert_id, name), "is not in the alert's manifest") for name in sorted(surplus)]
+    problems += _file_problems(store.evidence_folder(alert_id), alert_id, manifest)
     revisions = []
-    for number, record in enumerate(store.records(alert_id), start=1):
+    for number, record in enumerate(records, start=1):
         try:
             revisions.append(decode(record))
         except AlertInvalid as error:
@@ -82,11 +88,23 @@ Problem = tuple[str, str]
 """File (or nothing) and what is wrong."""
 
 
+def _present(folder: Path) -> set[str]:
+    """Every file below a folder, and every folder without any, relative to it."""
+    found = set()
+    for root, folders, names in os.walk(folder):
+        own = Path(root).relative_to(folder)
+        found |= {(own / name).as_posix() for name in names}
+        if not folders and not names and own != Path():
+            found.add(own.as_posix())
+    return found
+
+
+def _inside(name: str, folders: set[str]) -> bool:
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
+
+
 def _file_problems(folder: Path, alert_id: str, manifest: dict[str, StoredFile]) -> Iterator[Problem]:
-    """The folder against the manifest."""
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    for name in sorted(present - manifest.keys()):
-        yield evidence_uri(alert_id, name), "is not in the alert's manifest"
+    """Each file of the manifest."""
     for name, line in sorted(manifest.items()):
         uri = evidence_uri(alert_id, name)
         try:

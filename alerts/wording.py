@@ -16,6 +16,7 @@ Language = Literal["en", "zh"]
 HEADLINE_CHARS = 80
 SUMMARY_CHARS = 400
 MAX_SENTENCES = 12
+NOTE_CHARS = 120
 _SHORTEST = 16
 """A shorter sentence is replaced by a template; it would leave too much of the summary to the spaces between."""
 _WORDS: dict[Category, tuple[str, str]] = {
@@ -37,6 +38,8 @@ _LABELS_ZH = {
     "car": "汽车", "red car": "红色汽车", "truck": "卡车", "bicycle": "自行车", "dog": "狗",
     "fire": "火焰", "smoke": "烟雾",
 }  # fmt: skip
+_GOES_ON = re.compile(r"(?:[!?。！？]|\.\s)\W*\w")
+"""A sentence ends and another begins: then nobody can tell for which of them the claim's evidence stands."""
 _SECONDS = re.compile(r"(?P<at>\bat\s*)?(?<![\d.])(?P<n>\d+(?:\.\d+)?)\s*(?:s\b|sec(?:onds?)?\b|秒)")
 
 
@@ -80,6 +83,13 @@ def headline(category: Category, rule_name: str, camera: str, language: Language
     return f"{where}:{what}" if language == "zh" else f"{what} at {where}"
 
 
+def asked_again(question: str, answer: str, language: Language) -> str:
+    """At most 120 characters: what was asked about a later window, and what the answer was; the question gives way."""
+    said = shorten(plain(answer), 40) or ("否" if language == "zh" else "No.")
+    frame = "再次提问“{}”，回答“{}”" if language == "zh" else "Asked again “{}”, answered “{}”"
+    return frame.format(shorten(plain(question), NOTE_CHARS - len(frame.format("", said))), said)
+
+
 def summarise(mentions: Sequence[Mention], language: Language, tz: str) -> Wording:
     """At most 400 characters made only of claims: the model's sentences where they are in the wanted language.
 
@@ -114,7 +124,7 @@ def _told(sentence: str, members: list[Mention], language: Language, tz: str) ->
     """The model's sentence with clock times, or None where a template serves better."""
     text = plain(sentence, SUMMARY_CHARS)
     chinese = any("\u4e00" <= c <= "\u9fff" for c in text)
-    if chinese != (language == "zh") or len(text) < _SHORTEST:
+    if chinese != (language == "zh") or len(text) < _SHORTEST or _GOES_ON.search(text):
         return None
 
     def clock(found: re.Match[str]) -> str:

@@ -80,9 +80,10 @@ def as_json(alert: Alert) -> str:
 
 def line(alert: Alert) -> str:
     review = "" if alert.review.status == "none" else f"  ({alert.review.status})"
+    state = "" if alert.state == "open" else f"  {alert.state}"
     return plain(
         f"{alert.time.onset}  {alert.alert_id}  {alert.camera.id}  {alert.rule.id}  {alert.confidence.p:.2f}  "
-        f"{alert.decision.status}{review}  {alert.headline}"
+        f"{alert.decision.status}{state}{review}  {alert.headline}"
     )
 
 
@@ -102,10 +103,15 @@ def lines(store: Store, alert: Alert) -> list[str]:
         f"decision    {alert.decision.status}{reasons}",
         f"confidence  {alert.confidence.p:.2f} [{low:.2f}, {high:.2f}]: {parts}",
     ]
+    text += [
+        f"asked again {check.kind} {check.status} {check.score:.2f}, {check.cost_ms} ms, {check.tokens} tokens"
+        for check in alert.confidence.rechecks
+    ]
     text += [f"claim       {claim.id} {claim.verdict}: {claim.text}" for claim in alert.claims]
     for item in alert.evidence:
         boxes = "; ".join(f"{box.label} " + " ".join(f"{edge:.3f}" for edge in box.box) for box in item.boxes)
         text.append(f"evidence    {item.id} {item.time} {boxes}  {item.check.method} {item.check.status}")
+    text += [f"against     {item.id} {item.time} {item.image_uri}  {item.note}" for item in alert.counter_evidence]
     text += [f"frame       {frame.uri}  {frame.time}  {frame.role}" for frame in alert.media.keyframes]
     text.append(f"clip        {alert.media.clip.uri or alert.media.clip.status}")
     text += [
@@ -125,14 +131,17 @@ def _reviewed(alert: Alert) -> str:
 
 
 def write_media(store: Store, alert: Alert, folder: Path) -> list[Path]:
-    """A sheet of all evidence, each evidence frame with its boxes drawn, and the clip; returns what was written."""
-    from alerts.media import boxed_frame, contact_sheet
+    """A sheet of all evidence, each evidence frame with its boxes drawn, what argues against it, and the clip; returns
+    what was written."""
+    from alerts.media import boxed_frame, contact_sheet, counter_frame
 
     folder.mkdir(parents=True, exist_ok=True)
     start = folder / alert.alert_id
     pictures = {Path(f"{start}-evidence.jpg"): contact_sheet(store, alert)}
     for index in sorted({item.frame.index_in_window for item in alert.evidence}):
         pictures[Path(f"{start}-frame-{index:03d}.jpg")] = boxed_frame(store, alert, index)
+    for index in sorted({item.frame.index_in_window for item in alert.counter_evidence}):
+        pictures[Path(f"{start}-counter-{index:03d}.jpg")] = counter_frame(store, alert, index)
     for path, content in pictures.items():
         path.write_bytes(content)
     written = list(pictures)

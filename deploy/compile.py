@@ -44,7 +44,7 @@ def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], No
     from msgspec.structs import replace
 
     from deploy.progress import Progress
-    from detector import compile
+    from detector import compilation
     from detector.engines.parity import check
     from detector.engines.plan import profiles
     from detector.engines.shelf import Shelf
@@ -52,15 +52,15 @@ def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], No
     from detector.folder import read_folder
 
     folder = read_folder(options.model)
-    compile.check_calibrated(options.precision, has_pictures=options.frames is not None)
+    compilation.check_calibrated(options.precision, has_pictures=options.frames is not None)
     wanted = replace(
-        compile.here(folder, options.precision),
+        compilation.here(folder, options.precision),
         compatibility=options.hardware_compatibility,
         profiles=profiles(options.max_batch),
     )
     shelf = Shelf(options.out or "")
     with Progress(f"compiling {folder.record.name} for {wanted.gpu.name}", note) as progress:
-        manifest = compile.compile_engine(folder, wanted, shelf, _pictures(folder, options), progress)
+        manifest = compilation.compile_engine(folder, wanted, shelf, _pictures(folder, options), progress)
     engine = TensorrtEngine(folder, manifest, shelf.engine(manifest))
     try:
         check(engine, folder, options.precision)

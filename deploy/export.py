@@ -1,4 +1,4 @@
-"""`witness models export`: a checkpoint of transformers, or a trained scorer, becomes a folder that every engine runs."""
+"""`witness models export`: a checkpoint of transformers, or a trained scorer, becomes a folder for every engine."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _int8(
     note(f"export: calibrating int8 on {len(pictures)} pictures")
     folder, cosines = add_int8(folder, pictures)
     say(
-        f"int8: cosine with fp32 {cosines.mean():.5f} on average, {cosines.min():.4f} at worst, over {cosines.size} tokens "
-        "that were not calibrated on"
+        f"int8: cosine with fp32 {cosines.mean():.5f} on average, {cosines.min():.4f} at worst, over {cosines.size} "
+        "tokens that were not calibrated on"
     )
     return folder
 

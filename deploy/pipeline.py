@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from alerts.errors import EvidenceLost, StoreError
 from alerts.origin import Origin
 from deploy.admission import Admission, Bound, Shed, Ticket
+from deploy.closing import Closing
 from deploy.config import Config
 from deploy.errors import one_line
 from deploy.fetch import Fetch, Group
@@ -68,6 +69,8 @@ class Pipeline:
         self._store = store
         self._scorer = scorer
         self.reasoner = reasoner
+        self.engine = scorer.engine
+        """What the image tower runs on, as `onnx (CPU)`."""
         self.ledger = Ledger()
         self.shed_reasons: Counter[str] = Counter()
         """Why windows were not examined, without the details of each."""
@@ -85,6 +88,7 @@ class Pipeline:
             Bound(config.pipeline.waiting_windows, config.pipeline.wait_s), on_shed=self._shed_ticket
         )
         decide = Decide(self._sites, self._rules, origin, store, self.ledger, on_alert)
+        self._close_over = Closing(store, self._rules)
         reason = Reason(reasoner, self._sites, self._rules, store)
         self.runner = Runner(self._links(reason, decide), observe)
         self._ticker = threading.Thread(target=self._tick, name="gate-tick", daemon=True)
@@ -221,6 +225,7 @@ class Pipeline:
             for group in self._score.tick():
                 if not fetch.put(group):
                     self._shed_all(group, "stopped")
+            self._close_over()
 
     def _shed_ticket(self, shed: Shed) -> None:
         self._shed(shed.span, shed.reason)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alerts.alert import Alert
 from alerts.errors import AlertsError, EvidenceLost, RevisionConflict, StoreError, StoreFull
 from alerts.origin import Origin
-from alerts.policy import Merged, New, Rejected, decide
+from alerts.policy import Merged, New, Rejected, Retracted, decide
 from deploy.admission import Ticket
 from deploy.errors import one_line
 from deploy.fetch import Group, together
@@ -177,6 +177,10 @@ class Decide:
                     self._on_alert(Published(alert, time.time_ns(), ours))
             case Merged(alert=alert):
                 self._ledger.end(span.window_id, "merged", lambda: store.merge(span.window_id, alert, verdict))
+            case Retracted(alert=alert):
+                if self._ledger.end(span.window_id, "rejected", lambda: store.retract(span.window_id, alert, verdict)):
+                    what = alert.headline
+                    log.warning("camera %s, rule %s: taken back after a later look: %s", camera.id, rule.id, what)
             case Rejected(reason=reason):
                 self._ledger.end(span.window_id, "rejected", lambda: store.reject(span.window_id, verdict, reason))
 

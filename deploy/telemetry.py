@@ -119,6 +119,11 @@ def watch(telemetry: Telemetry, line: Pipeline) -> None:
         "Windows that were not examined",
     )
     telemetry.gauge(
+        "witness.engine",
+        lambda: [(1.0, {"stage": "score", "engine": line.engine})],
+        "1 for the engine in use",
+    )
+    telemetry.gauge(
         "witness.camera.online",
         lambda: [(float(status.state == "online"), {"camera": status.camera_id}) for status in line.statuses()],
         "1 while pictures come",

@@ -1,4 +1,4 @@
-"""A checkpoint of transformers becomes a scorer's folder: weights, graphs, tokenizer, and how its scores are to be read."""
+"""A checkpoint of transformers becomes a scorer's folder: weights, graphs, tokenizer, and how to read its scores."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ UNCALIBRATED = CategoryRecord(
     recall=0.0,
     flags_per_minute=0.0,
 )
-"""For `detector.contrast`: the excess over what is usual are log-odds already. Novelty adds one nat at most, which never
-opens the gate by itself. Recall and flags are not known."""
+"""For `detector.contrast`: the excess over what is usual are log-odds already. Novelty adds one nat at most, which
+never opens the gate by itself. Recall and flags are not known."""
 
 
 def adopt(model: str, out: Path) -> ScorerFolder:
@@ -57,12 +57,12 @@ def adopt(model: str, out: Path) -> ScorerFolder:
     towers = pair.PairModel(loaded, shape, (scaling := _scaling(look)).mean, scaling.std).eval().requires_grad_(False)
     config.to_json_file(out / ARCHITECTURE, use_diff=False)
     export.write_weights(towers, out)
-    return export.write_record(out, _record(model, loaded, towers, scaling))
+    return export.write_record(out, record(model, loaded, towers, scaling))
 
 
 def picture_size(config: Any, look: dict[str, Any]) -> tuple[int, int]:
-    """Width and height of the network's input, px: the checkpoint's own; of NaFlex, as many patches of a camera's aspect
-    as its processor allows."""
+    """Width and height of the network's input, px: the checkpoint's own; of NaFlex, as many patches of a camera's
+    aspect as its processor allows."""
     vision = config.vision_config
     if config.model_type != "siglip2":
         return int(vision.image_size), int(vision.image_size)
@@ -71,7 +71,8 @@ def picture_size(config: Any, look: dict[str, Any]) -> tuple[int, int]:
     return vision.patch_size * (patches // rows), vision.patch_size * rows
 
 
-def _record(model: str, loaded: Any, towers: PairModel, scaling: Scaling) -> ScorerRecord:
+def record(model: str, loaded: Any, towers: PairModel, scaling: Scaling) -> ScorerRecord:
+    """How an uncalibrated pair is served; without hashes."""
     scale = float(loaded.logit_scale.detach().exp())
     bias = float(loaded.logit_bias.detach()) if hasattr(loaded, "logit_bias") else 0.0
     return ScorerRecord(

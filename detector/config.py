@@ -50,8 +50,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     engine: EngineKind = "auto"
     """`auto` takes the first that runs here: tensorrt, onnx on CUDA, onnx on the CPU, torch."""
     precision: Precision = "auto"
-    """What the image tower computes in. `auto` is fp32 on ONNX Runtime and torch, fp16 on TensorRT; int8 on ONNX Runtime
-    needs the graph that `witness models export MODEL --precision int8` writes."""
+    """What the image tower computes in. `auto` is fp32 on ONNX Runtime and torch, fp16 on TensorRT; int8 on ONNX
+    Runtime needs the graph that `witness models export MODEL --precision int8` writes."""
     engines: str = ""
     """Folder of compiled TensorRT engines (`witness models compile`); empty: the user's cache folder."""
     max_batch: Annotated[int, Meta(ge=1, le=64)] = 16

@@ -1,16 +1,16 @@
 """Scores without a calibration set: a rule's text against neutral texts, and against what the camera usually shows.
 
-A model trained on captions at large gives a logit per pair of picture and text, but its offset belongs to the batches of
-its training (SigLIP: about one match in 32,000 pairs, arXiv 2303.15343), and half of what it says of a picture is true of
-every text. Two steps make a probability of it:
+A model trained on captions at large gives a logit per pair of picture and text, but its offset belongs to the batches
+of its training (SigLIP: about one match in 32,000 pairs, arXiv 2303.15343), and much of what it says of a picture is
+true of every text. Two steps make a probability of it:
 
-1. The margin: the rule's logit less the log-sum-exp of the neutral texts' logits. Its logistic is the softmax of "the rule
-   or one of the neutral texts"; the trained offset, and what is the same for all texts, cancel.
-2. The offset of each rule on each camera: such that the frames a camera usually shows have the log-odds of the base rate.
-   This is calibration in the large, the prior shift of Saerens, Latinne and Decaestecker (Neural Computation 2002), with
-   the running mean of the margin in place of the mean probability, so that it can be learnt without labels. A road does not
-   stand at "a car on the road" all day, and a rule whose wording the model likes no more than the neutral texts can still
-   open the gate when the picture changes.
+1. The margin: the rule's logit less the log-sum-exp of the neutral texts' logits. Its logistic is the softmax of "the
+   rule or one of the neutral texts"; the trained offset, and what is the same for all texts, cancel.
+2. The offset of each rule on each camera: such that what a camera usually shows has the log-odds of the base rate. This
+   is calibration in the large, the prior shift of Saerens, Latinne and Decaestecker (Neural Computation 2002), with the
+   running mean of the margin in place of the mean probability, so that it is learnt without labels. A road does not
+   stand at "a car on the road" all day, and a rule whose wording the model likes no more than the neutral texts can
+   still open the gate when the picture changes.
 
 Frames teach the offset less the more they look like the event, but never nothing: a camera that was turned to another
 place becomes usual again.

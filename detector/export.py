@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from detector.model import ScorerModel
     from detector.pair import PairModel
 
-OPSET = 17
+OPSET = 20
 TOLERANCE = 2e-5
 """Largest difference allowed between ONNX Runtime and torch in one component of a unit vector."""
 

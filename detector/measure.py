@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -13,10 +13,13 @@ from detector.gate import Gate
 from detector.rule import Rule
 from detector.scorer import Scorer
 from detector.window import Span
+from ingest.frame import CoarseFrame
 from ingest.simulator.episode import EventTruth
 from ingest.simulator.world import Scene
 
 SEED = 3_000_000
+Show = Callable[[Scene, float, str], CoarseFrame]
+"""Scene, instant in seconds and camera id to the coarse frame."""
 AROUND_S = 2.0
 """A window whose first hot frame is this close to an event belongs to it."""
 
@@ -66,14 +69,18 @@ def measure(
     seeds: Sequence[int],
     scene_s: float,
     interval_s: float = 1.0,
+    show: Show | None = None,
 ) -> Measured:
-    """One camera per scene, one rule per category; `scorer` must have been loaded with `rules` and be fresh."""
+    """One camera per scene, one rule per category; `scorer` must have been loaded with `rules` and be fresh.
+
+    show: gives the frames, for callers that keep them; None: they are rendered.
+    """
     tally = {rule.category: [0, 0, 0, 0, 0] for rule in rules}
     quiet_s, quiet_windows, windows = 0.0, 0, 0
     for seed in seeds:
         camera_id = f"scene-{seed}"
         scene = film.make_scene(seed, scene_s)
-        spans, hot = watch(scorer, rules, gate, scene, camera_id, seed, interval_s)
+        spans, hot = watch(scorer, rules, gate, scene, camera_id, seed, interval_s, show or render)
         windows += len(spans)
         for rule in rules:
             row = tally[rule.category]
@@ -105,6 +112,11 @@ def measure(
     )
 
 
+def render(scene: Scene, t_s: float, camera_id: str) -> CoarseFrame:
+    """As a camera would send it."""
+    return film.coarse_frame(scene, t_s, camera_id, 60)
+
+
 def watch(
     scorer: Scorer,
     rules: Sequence[Rule],
@@ -113,6 +125,7 @@ def watch(
     camera_id: str,
     seed: int,
     interval_s: float,
+    show: Show = render,
 ) -> tuple[list[Span], dict[str, list[float]]]:
     """The spans of one scene, and the times of the frames over each rule's threshold."""
     gate = Gate(rules, scorer.thresholds.tolist(), config, scorer.sure_from)
@@ -120,7 +133,7 @@ def watch(
     hot: dict[str, list[float]] = {rule.id: [] for rule in rules}
     last_ns = film.START_NS
     for t_s in film.key_times(seed, scene.duration_s, interval_s):
-        frame = film.coarse_frame(scene, t_s, camera_id, 60)
+        frame = show(scene, t_s, camera_id)
         scores = scorer.score([frame])[0]
         last_ns = frame.stamp.utc_ns
         spans += gate.update(camera_id, 0, last_ns, scores.tolist())

@@ -60,7 +60,7 @@ class ImageTower(nn.Module):
         return torch.cat([seen.pooler_output[:, None], alone], dim=1)
 
     def _naflex(self, x: Tensor) -> Any:
-        """NaFlex takes patches in the channel-last order of its image processor; ours fill the grid, none is padding."""
+        """NaFlex takes patches, channels last as its image processor cuts them; ours fill the grid, none is padding."""
         columns, rows = self.shape.grid
         patch = self.shape.patch
         patches = x.reshape(-1, rows, patch, columns, patch, 3).permute(0, 1, 3, 2, 4, 5)
@@ -100,7 +100,8 @@ def build(config: Any) -> Any:
 
     if config.model_type not in SERVED:
         raise ExportError(f"model_type {config.model_type!r} is none of {', '.join(SERVED)}; {unknown(config)}")
-    return AutoModel.from_config(config, attn_implementation="sdpa")
+    classes: Any = AutoModel
+    return classes.from_config(config, attn_implementation="sdpa")
 
 
 def unknown(config: Any) -> str:

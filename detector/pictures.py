@@ -52,7 +52,9 @@ def of_frames(path: Path, shape: Shape, count: int) -> Iterator[NDArray[np.uint8
     """
     if not path.exists():
         raise ExportError(f"--frames {path}: there is no such file or folder")
-    sources = sorted({each.parent if each.suffix.lower() in IMAGES else each for each in _files(path)})
+    found = {each.parent if each.suffix.lower() in IMAGES else each for each in _files(path)}
+    # Files first: one that is no video leaves its share to those after it.
+    sources = sorted(found, key=lambda source: (source.is_dir(), source))
     seen = 0
     for place, source in enumerate(sources):
         share = -(-(count - seen) // (len(sources) - place))

@@ -60,7 +60,8 @@ def typed(graph: Path, out: Path, precision: GraphPrecision, pictures: Iterable[
         else:
             fold(graph, whole)
         model = onnx.load(str(whole))
-        model = onnx.version_converter.convert_version(model, OPSET)
+        if max(one.version for one in model.opset_import if not one.domain) < OPSET:
+            model = onnx.version_converter.convert_version(model, OPSET)
         lead_with_cast(model)
         if precision == "fp8":
             quantised = Path(folder) / "int8.onnx"

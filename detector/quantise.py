@@ -3,13 +3,12 @@
 Weights are quantised per output channel, activations per tensor from the range they take on the calibration pictures.
 The quantised matrices and convolutions are those with stored weights; the two products inside attention keep their
 precision (their operands change with every picture, and there is little to win). ONNX Runtime runs the result on the
-CPU; with `symmetric` it is what TensorRT asks for: signed activations with zero point 0, so that scales are all there is
+CPU; with `symmetric` it is what TensorRT asks for: signed activations with zero point 0, so that scales say it all
 (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html).
 """
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from detector.errors import ExportError
 from detector.folder import IMAGE_GRAPH, INT8_GRAPH, ScorerFolder
+from detector.sink import sink_scaling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +47,7 @@ def quantise(graph: Path, out: Path, pictures: Iterable[NDArray[np.uint8]], *, s
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.onnx"
         fold(graph, whole)
+        _prepare(whole, sink=not symmetric)
         # Written beside the target and renamed: a half-written graph must never look like a model.
         draft = out.with_suffix(".draft")
         quantize_static(
@@ -65,11 +66,10 @@ def quantise(graph: Path, out: Path, pictures: Iterable[NDArray[np.uint8]], *, s
                 "WeightSymmetric": True,
                 "AddQDQPairToWeight": symmetric,
                 "QuantizeBias": not symmetric,
+                # No CalibMaxIntermediateOutputs: onnxruntime 1.32 drops what it has collected at that number. What is
+                # kept are two numbers per tensor and batch.
             },
         )
-    if not reader.read:
-        draft.unlink()
-        raise ExportError(f"{graph}: no picture to calibrate on; give --frames a folder or a video with some")
     draft.replace(out)
 
 
@@ -108,6 +108,17 @@ def fold(graph: Path, out: Path) -> None:
         raise ExportError(f"{graph} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
 
 
+def _prepare(graph: Path, *, sink: bool) -> None:
+    """Says to onnxruntime that the graph is folded already, and lets the first convolution read bytes."""
+    import onnx
+
+    model = onnx.load(str(graph))
+    if sink:
+        sink_scaling(model)
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    onnx.save(model, str(graph))
+
+
 def _without_weights(graph: Path) -> list[str]:
     """Names of the matrix products of two computed operands."""
     import onnx
@@ -130,6 +141,8 @@ class _Pictures:
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         if batch is None:
+            if not self.read:
+                raise ExportError("no picture to calibrate on; give --frames a folder or a video with some")
             return None
         self.read += len(batch)
         return {self._name: np.ascontiguousarray(batch)}

@@ -37,7 +37,7 @@ class Tokens:
         self._length = length
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """int64 (texts, length), padded with 0 at the end unless the file says otherwise; longer texts lose their end."""
+        """int64 (texts, length), padded with 0 at the end unless the file says otherwise; longer texts are cut."""
         import numpy as np
 
         ids = np.full((len(texts), self._length), PAD, np.int64)

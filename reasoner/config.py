@@ -38,6 +38,9 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A verdict whose calibrated probability is below this needs a person's review."""
     crop_check: bool = True
     """Ask once more about what a yes cites, on its own; costs a second, mostly shorter answer."""
+    unlettered: bool = True
+    """Ask once more, with all writing on the scene blurred, before a window that the first look is sure of is rejected;
+    costs a second answer for each of these."""
     grey: tuple[Annotated[float, Meta(ge=0, le=1)], Annotated[float, Meta(ge=0, le=1)]] = (0.4, 0.75)
     """From and up to which probability a yes is also held against the picture without its evidence; equal: never."""
     unanswered_from: Annotated[float, Meta(ge=0, le=1)] = 0.5

@@ -21,7 +21,12 @@ SPAN_SLACK_S = 0.55
 """Half a second, and what rounding to tenths adds."""
 CONFLICT_BELOW = 0.25
 """Agreement of boxes or times below which evidence and answer are in conflict."""
-DOUBTS = {"crop": "crop_contradicts", "masked": "evidence_not_needed", "closer": "looks_disagree"}
+DOUBTS = {
+    "crop": "crop_contradicts",
+    "masked": "evidence_not_needed",
+    "closer": "looks_disagree",
+    "unlettered": "looks_disagree",
+}
 """What a recheck that speaks against the answer is called among the reasons."""
 
 

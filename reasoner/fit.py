@@ -40,6 +40,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     vocabulary: int
     vision_hidden: int
+    vision_mlp: int
+    vision_gated: bool
     vision_head: int
     patch_px: int
     temporal: int
@@ -89,6 +91,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         head=int(text.get("head_dim") or int(text["hidden_size"]) // heads),
         vocabulary=int(text["vocab_size"]),
         vision_hidden=int(vision["hidden_size"]),
+        vision_mlp=int(vision["intermediate_size"]),
+        vision_gated=str(vision.get("hidden_act", "")) == "silu",
         vision_head=int(vision["hidden_size"]) // int(vision["num_heads"]),
         patch_px=int(vision.get("patch_size", 14)),
         temporal=int(vision.get("temporal_patch_size", 2)),
@@ -123,7 +127,7 @@ def predict(
     new_tokens: int,
     dtype: str,
     prefill_tokens: int = 0,
-    apart: bool = False,
+    images_at_once: int = 0,
     features_bytes: int = 0,
     prefix_bytes: int = 0,
     gpu: bool = True,
@@ -133,24 +137,32 @@ def predict(
     weights_bytes: of the weights as they lie on the device (`weights.loaded_bytes`). windows: written together; their
     prompts are read one by one. frames: images of a window, each of `frame_pixels` px as the model sees it.
     new_tokens: longest output. dtype: of everything that is not packed. prefill_tokens: most tokens of a prompt in one
-    pass; 0: all. apart: each image goes through the vision tower by itself. features_bytes, prefix_bytes: limits of
-    the two caches, taken as full. gpu: False leaves out what only a GPU needs.
+    pass; 0: all. images_at_once: that go through the vision tower together, their pixels gone afterwards; 0: all, as
+    transformers' `generate` does, which holds the pixels to the end. features_bytes, prefix_bytes: limits of the two
+    caches, taken as full. gpu: False leaves out what only a GPU needs.
     """
     shape = shape_of(config_json)
     b = BYTES[dtype]
-    patches = frames * math.ceil(frame_pixels / shape.patch_px**2)
+    each = math.ceil(frame_pixels / shape.patch_px**2)
+    patches = frames * each
     visual = math.ceil(patches / shape.merge**2)
     prompt = visual + frames * TOKENS_PER_FRAME + TOKENS_OF_TEXT
     positions = math.ceil((prompt + new_tokens) / KEY_STEP) * KEY_STEP
     kv_cache = windows * (positions * kv_bytes_per_token(shape, dtype) + shape.state_bytes)
     own = visual * (1 + shape.deepstack) * shape.hidden * b
     part = min(prefill_tokens or prompt, prompt)
-    pixels = patches * shape.temporal * 3 * shape.patch_px**2
-    seen = patches // frames if apart else patches
-    # uint8 and float32 beside each other, then the tower; features come out of it one deepstack layer after another.
-    vision = (5 * pixels * seen // patches) + seen * vision_bytes_per_patch(shape, b)
-    # The features once more, put in the order of the tokens; all pixels are held until the answer is there.
-    reading = part * text_bytes_per_token(shape, b) + min(1.0, part / prompt) * own + (0 if apart else 5 * pixels)
+    # Values of a patch as uint8 and float32 beside each other; the tower makes a narrow copy of its own.
+    held = shape.temporal * 3 * shape.patch_px**2 * 5
+    narrow = held // 5 * b if b < 4 else 0
+    seen = min(images_at_once or frames, frames) * each
+    vision = seen * (held + narrow + vision_bytes_per_patch(shape, b))
+    if images_at_once and not gpu:
+        # The prompt's own patches lie in the same memory.
+        vision += patches * held // 5
+    # The deepstack features once more, in the order of the tokens.
+    reading = part * text_bytes_per_token(shape, b) + own * shape.deepstack // (1 + shape.deepstack) * part // prompt
+    if not images_at_once:
+        reading += patches * (held + shape.vision_hidden * b)
     if part < prompt:
         # A mask is given then, so that keys and values are repeated for the heads that share them.
         reading += part * prompt * (1 + b) + 2 * prompt * shape.heads * shape.head * b
@@ -160,7 +172,7 @@ def predict(
         kv_cache=kv_cache,
         vision_features=max(own, features_bytes),
         prefixes=prefix_bytes,
-        activations=int(max(vision, reading) + logits) + (WORKSPACE if gpu else 0),
+        activations=max(vision, reading) + logits + (WORKSPACE if gpu else 0),
         context=CONTEXT if gpu else 0,
     )
 
@@ -171,15 +183,21 @@ def kv_bytes_per_token(shape: Shape, dtype: str) -> int:
 
 
 def text_bytes_per_token(shape: Shape, b: int) -> int:
-    """The MLP's moment: the embedded input, the residual and its norm (3 d), then gate, up and their product (3 f)."""
-    return b * (3 * shape.hidden + 3 * shape.mlp)
+    """The MLP's moment: embedded input, its copy with deepstack features, two residuals and a norm (5 d), then gate, up
+    and their product (3 f), and the rotary cosines and sines of the whole pass."""
+    return b * (5 * shape.hidden + 3 * shape.mlp + 2 * shape.head)
 
 
 def vision_bytes_per_patch(shape: Shape, b: int) -> int:
-    """The rotary moment: residual, norm, q, k and v (5 h), then q and k in float32 with three temporaries of one and
-    the finished other (6 h of 4 bytes; in float32 the first two are no copies); beside them cosines and sines."""
-    widened = 24 if b < 4 else 16
-    return shape.vision_hidden * (5 * b + widened) + 8 * shape.vision_head
+    """The larger of two moments, beside position embeddings (4 h), and cosines and sines, in float32.
+
+    Rotary: residual, norm, q, k and v (5 h), then q and k in float32 with three temporaries of one and the finished
+    other (6 h of 4 bytes; in float32 the first two are no copies). MLP: two residuals and a norm (3 h), and its inner
+    layer before and after its function (2 f; 3 f with a gate).
+    """
+    rotary = shape.vision_hidden * (5 * b + (24 if b < 4 else 16))
+    mlp = b * (3 * shape.vision_hidden + (3 if shape.vision_gated else 2) * shape.vision_mlp)
+    return max(rotary, mlp) + 4 * shape.vision_hidden + 8 * shape.vision_head
 
 
 def language_linears(shape: Shape) -> int:

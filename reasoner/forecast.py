@@ -77,7 +77,7 @@ def needed(folder: ModelFolder, config: ReasonerConfig, device: Device, dtype: s
         weights,
         windows=rows,
         prefill_tokens=chosen.prefill_tokens,
-        apart=True,
+        images_at_once=1,
         features_bytes=chosen.features_mib << 20,
         prefix_bytes=chosen.prefix_mib << 20,
         **given,

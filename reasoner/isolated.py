@@ -1,11 +1,14 @@
 """A local model in a process of its own: when it dies or hangs it is killed and started again, and what it was asked is
 asked once more.
 
-One pipe, one question at a time. Everything after the text runs in the parent, as with any other backend.
+One pipe; as many questions at once as the model writes together. Everything after the text runs in the parent, as with
+any other backend.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -13,6 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,9 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GREETING = 0
 START_S = 600.0
 """Loading a large model from a cold disk takes minutes; longer than this it hangs."""
-ATTEMPTS = 2
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GRACE_S = 2.0
@@ -52,12 +56,14 @@ class _Lost(Exception):
 
 
 class IsolatedBackend:
-    """A `Backend` whose model lives elsewhere. Calls from several threads wait for each other."""
+    """A `Backend` whose model lives elsewhere. Safe to call from several threads."""
 
     def __init__(self, config: ReasonerConfig) -> None:
         """Starts the process and waits for its model. Raises what loading raises, and ModelFailed."""
         self._config = msgspec.structs.replace(config, isolate=False)
         self._lock = threading.Lock()
+        self._again = threading.Lock()
+        """A second attempt is made alone, so that a question which kills takes no other with it twice."""
         self._closed = threading.Event()
         self._child: _Child | None = None
         self._losses = 0
@@ -82,10 +88,10 @@ class IsolatedBackend:
 
     def close(self) -> None:
         self._closed.set()
+        if (child := self._child) is not None:
+            child.process.kill()  # not under the lock: a start may hold it for minutes
         with self._lock:
-            if self._child is not None:
-                self._child.end()
-                self._child = None
+            self._end()
 
     @property
     def pid(self) -> int | None:
@@ -93,23 +99,33 @@ class IsolatedBackend:
         return self._child.process.pid if self._child else None
 
     def _ask(self, method: str, *values: Any) -> Any:
+        try:
+            return self._attempt(method, values)
+        except _Lost as error:
+            log.error("the process of model %s %s; the question is asked once more", self.name, error)
+        try:
+            with self._again:
+                return self._attempt(method, values)
+        except _Lost as error:
+            raise ModelFailed(
+                f"the process of model {self.name} {error}, for the second time over one question"
+            ) from None
+
+    def _attempt(self, method: str, values: tuple[Any, ...]) -> Any:
         with self._lock:
-            lost = ""
-            for _ in range(ATTEMPTS):
-                try:
-                    child = self._alive()
-                    reply = child.exchange((method, values), self._config.timeout_s)
-                except _Lost as error:
-                    lost = str(error)
+            child = self._alive()
+        try:
+            reply = child.ask(method, values, self._config.timeout_s)
+        except _Lost:
+            with self._lock:
+                if self._child is child:
                     self._losses += 1
                     self._end()
-                    log.error("the process of model %s %s; it is started again", self.name, lost)
-                    continue
-                self._losses = 0
-                if isinstance(reply, ReasonerError):
-                    raise reply
-                return reply
-        raise ModelFailed(f"the process of model {self.name} {lost}, {ATTEMPTS} times over one question")
+            raise
+        self._losses = 0
+        if isinstance(reply, ReasonerError):
+            raise reply
+        return reply
 
     def _alive(self) -> _Child:
         if self._child is not None and not self._child.process.is_alive():
@@ -127,7 +143,7 @@ class IsolatedBackend:
     def _start(self) -> Hello:
         self._child = _Child(self._config)
         try:
-            hello = self._child.receive(START_S)
+            hello = self._child.greeting(START_S)
         except _Lost:
             self._end()
             raise
@@ -149,35 +165,46 @@ class _Child:
     def __init__(self, config: ReasonerConfig) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
+        self._sending = threading.Lock()
+        self._hello = Future[Any]()
+        self._waiting: dict[int, Future[Any]] = {GREETING: self._hello}
+        self._numbers = itertools.count(GREETING + 1)
+        self._gone = False
         self.process = spawn.Process(target=serve, args=(theirs, config), name="reasoner", daemon=True)
         self.process.start()
         theirs.close()
+        self._reader = threading.Thread(target=self._read, name="reasoner-replies", daemon=True)
+        self._reader.start()
 
-    def exchange(self, question: tuple[str, tuple[Any, ...]], within_s: float) -> Any:
-        """A process that hangs also stops reading, so the question itself may not get through: both end by the kill."""
-        return self._until(within_s, question)
+    def ask(self, method: str, values: tuple[Any, ...], within_s: float) -> Any:
+        """A process that hangs also stops reading, so the question may not even get through: both end by the kill."""
+        number, reply = next(self._numbers), Future[Any]()
+        self._waiting[number] = reply
+        return self._until(within_s, reply, (number, method, values))
 
-    def receive(self, within_s: float) -> Any:
-        return self._until(within_s, None)
+    def greeting(self, within_s: float) -> Any:
+        return self._until(within_s, self._hello, None)
 
     def end(self) -> None:
+        """It keeps nothing that a kill would spoil."""
+        self.process.kill()
+        self.process.join()
+        self._reader.join()
         self._pipe.close()
-        self.process.join(0 if not self.process.is_alive() else GRACE_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.process.close()
 
-    def _until(self, within_s: float, question: object) -> Any:
+    def _until(self, within_s: float, reply: Future[Any], question: object) -> Any:
         started_s = time.monotonic()
         timer = threading.Timer(within_s, self.process.kill)
         timer.daemon = True
         timer.start()
         try:
             if question is not None:
-                self._pipe.send(question)
-            return self._pipe.recv()
-        except (EOFError, OSError):
+                with self._sending:
+                    self._pipe.send(question)
+            if self._gone:  # it may have gone after the last look at who waits
+                reply.cancel()
+            return reply.result()
+        except (OSError, CancelledError):
             self.process.join(GRACE_S)
             if time.monotonic() - started_s >= within_s:
                 raise _Lost(f"did not answer within {within_s:g} s and was killed") from None
@@ -185,28 +212,43 @@ class _Child:
         finally:
             timer.cancel()
 
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                number, reply = self._pipe.recv()
+                self._waiting.pop(number).set_result(reply)
+        self._gone = True
+        for waiting in list(self._waiting.values()):
+            waiting.cancel()
+
 
 def serve(pipe: Connection, config: ReasonerConfig) -> None:
-    """The life of the process: load, say hello, answer until the pipe is closed. An error that is none of ours ends it,
-    because a device that failed once may be of no use any more."""
+    """The life of the process: load, say hello, answer. An error that is none of ours ends it, because a device that
+    failed once may be of no use any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent says when it ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         backend: Backend = open_backend(config)
     except ReasonerError as error:
-        pipe.send(error)
+        pipe.send((GREETING, error))
         return
-    pipe.send(Hello(backend.name, backend.weights_sha256, backend.coordinates, backend.notes))
-    while True:
-        try:
-            method, values = pipe.recv()
-        except (EOFError, OSError):
-            return
+    pipe.send((GREETING, Hello(backend.name, backend.weights_sha256, backend.coordinates, backend.notes)))
+    sending = threading.Lock()
+
+    def answer(number: int, method: str, values: tuple[Any, ...]) -> None:
         try:
             reply = getattr(backend, method)(*values)
         except ReasonerError as error:
             reply = error
-        pipe.send(reply)
+        except BaseException:
+            log.exception("the model failed")
+            os._exit(1)
+        with sending:
+            pipe.send((number, reply))
+
+    with contextlib.suppress(EOFError, OSError), ThreadPoolExecutor(config.speed.together) as pool:
+        while True:
+            pool.submit(answer, *pipe.recv())
 
 
 def _end_with_parent() -> None:

@@ -92,6 +92,9 @@ def _sections(text: str, marks: list[Mark]) -> tuple[tuple[int, int], tuple[int,
     if block is not None:
         if unclosed_think:
             errors.append("the thinking is not closed")
+            if text[block[1].end :].strip():
+                # It went on thinking: what is marked was a thought about the form of the answer.
+                return (0, len(text)), None, True, errors
         return (0, block[0].start), (block[0].end, block[1].start), False, errors
     if opened is not None or unclosed_think:
         return (0, len(text)), None, True, errors

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
@@ -17,7 +19,7 @@ from reasoner.confidence import combine, with_counterfactual, with_second_look
 from reasoner.config import Language, ReasonerConfig
 from reasoner.counterfactual import counterfactual
 from reasoner.crop_check import crop_check
-from reasoner.decision import components, decide, stands_in, sureness
+from reasoner.decision import DOUBTS, components, decide, stands_in, sureness
 from reasoner.evidence import Binding, Frame, bind, nearest
 from reasoner.parse import Parsed, parse
 from reasoner.prompt import Message, messages, prompt_sha256
@@ -112,6 +114,8 @@ class Reasoner:
         if decision != "rejected" and not stands:
             decision, reasons = "rejected", ("outside_zones",)
         case = _Case(window, prompt, output, parsed, binding, weighed, seen.view)
+        if fault is None and decision == "rejected" and window.span.sure and self.config.unlettered:
+            return self.contest(case, rule, zones, seen, reasons)
         if fault is None:
             return case.verdict(decision, reasons, self.backend)
         if parsed.yes is not False and decision != "rejected":
@@ -129,9 +133,35 @@ class Reasoner:
             answer=parsed.answer or "",
         )
 
+    def contest(
+        self, case: _Case, rule: Rule, zones: Mapping[str, Sequence[Point]], seen: Look, reasons: tuple[str, ...]
+    ) -> Verdict:
+        """A window that the first look is sure of is rejected only where the model does so without anything to read."""
+        from reasoner.unlettered import look_unlettered
+
+        second = look_unlettered(self, case.window, rule, zones, seen)
+        rechecks = (*case.weighed.rechecks, second.recheck)
+        text, answer = second.output.text, second.parsed.answer or ""
+        if second.fault is not None:
+            fault, model = (second.fault,), case.model(self.backend)
+            verdict = unanswered(case.window, rule, zones, seen, model, fault, output=text, answer=answer)
+            return msgspec.structs.replace(verdict, rechecks=rechecks)
+        if second.recheck.status != "contradicted":
+            weighed = case.weighed._replace(rechecks=rechecks)
+            return case._replace(weighed=weighed).verdict("rejected", reasons, self.backend)
+        again = self.weigh(case.window, rule, seen, second.output, second.parsed, second.binding, again=False)
+        # Neither look is worth more than the other.
+        token = (case.weighed.confidence.components["vlm_token"] + second.recheck.score) / 2
+        notes = self.backend.notes
+        parts = {**again.confidence.components, "vlm_token": token, "crop_check": token}
+        weighed = Weighed(again.agreement, combine(parts, notes.calibrator if notes else None), rechecks)
+        output = case.output._replace(text=text)
+        case = case._replace(output=output, parsed=second.parsed, binding=second.binding, weighed=weighed)
+        return case.verdict("needs_review", (DOUBTS["unlettered"],), self.backend)
+
     def doubtful(self, window: Window) -> bool:
         """Whether the first look saw enough for a person to be asked where the model gives no answer."""
-        return bool(window.span.scores) and window.span.score >= self.config.unanswered_from
+        return window.span.sure or (bool(window.span.scores) and window.span.score >= self.config.unanswered_from)
 
     def failed(self, window: Window, rule: Rule, zones: Mapping[str, Sequence[Point]]) -> Verdict | None:
         """The verdict of a window that the model failed on: for a person, `model_failed`; None where the first look saw

@@ -29,6 +29,9 @@ def yes_probability(tokens: Sequence[Token], notes: Notes | None = None) -> floa
     None when the answer begins with neither: see `mean_probability`.
     """
     answer = _after(tokens, "<answer>")
+    if answer is None:
+        # The first word after the thoughts, which a chat template may have opened; of all where there are none.
+        answer = _after(tokens, "</think>")
     if answer is None and not any("<" in token.text for token in tokens[:1]):
         answer = _first_word(tokens, 0)
     if answer is None or _word(tokens[answer].text) not in YES | NO:

@@ -37,8 +37,9 @@ CELLS = 16
 """Across a picture, of what is left of all that did not change: a letter would have to be a third of it high."""
 REACH = 0.03
 """Share of the map's width by which what changed is widened: limbs in the colour of the wall belong to it."""
-CLEAR_FROM = 0.5
-"""Probability from which the second look's yes stands against the first one's no."""
+CLEAR_FROM = 0.6
+"""Probability from which the second look's yes stands against the first one's no, or the model's own `yes_from` where
+that is higher."""
 
 
 class Second(NamedTuple):
@@ -70,10 +71,11 @@ def look_unlettered(
     fault = degenerate.fault(output, parsed, binding, None if notes and notes.prompt == "brief" else rule.language)
     score = 0.5 if fault else token_probability(output, parsed.yes, notes)
     counts = bool(binding.bound) and (not rule.zones or stands_in(binding.bound, rule.zones, zones))
-    if fault is None and parsed.yes is not False and counts and score >= CLEAR_FROM:
+    clear = score >= max(CLEAR_FROM, notes.yes_from if notes else 0.0) or not output.tokens
+    if fault is None and parsed.yes and counts and clear:
         status = "contradicted"
     else:
-        status = "supported" if fault is None and score < CLEAR_FROM else "unchecked"
+        status = "unchecked" if fault or parsed.yes else "supported"
     recheck = Recheck(
         kind="unlettered",
         status=status,  # type: ignore[arg-type]

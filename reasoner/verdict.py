@@ -49,13 +49,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without what it said."""
 
-    kind: Literal["crop", "masked", "closer"]
+    kind: Literal["crop", "masked", "closer", "unlettered"]
     """`crop`: the cited boxes on their own; `masked`: everything but them; `closer`: their surroundings at a higher
-    resolution, in more frames."""
+    resolution, in more frames; `unlettered`: all that did not change blurred, asked where a no stands against a first
+    look that is sure."""
     status: CheckStatus
     score: float
     """0..1. `crop`: how far the crop bears out a yes; `masked`: how much of the yes is gone without the boxes;
-    `closer`: how likely a yes is then."""
+    `closer`, `unlettered`: how likely a yes is then."""
     cost_s: float
     tokens: int
     """Read and written for it."""
@@ -100,8 +101,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     reasons: tuple[str, ...]
     """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
-    `unsure_yes` (a yes below the probability from which the model's own counts), or what kept the output from being an
-    answer (`reasoner.degenerate.Fault`)."""
+    `unsure_yes` (a yes below the probability from which the model's own counts), `looks_disagree` (another answer to
+    another look), or what kept the output from being an answer (`reasoner.degenerate.Fault`)."""
     answer: str
     """The model's answer without tags."""
     output: str

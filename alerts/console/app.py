@@ -1,7 +1,8 @@
 """The console as an ASGI application: the page, the alerts as JSON, their evidence, and live updates.
 
 `GET /` page · `/static/{name}` its parts · `/alerts?limit=&before=` newest first · `/alerts/{id}` one record ·
-`/alerts/{id}/frames/{n}.jpg` evidence frame n (its `frame.index_in_window`) · `/alerts/{id}/clip.mp4` (Range) ·
+`/alerts/{id}/frames/{n}.jpg` evidence frame n (its `frame.index_in_window`) · `/alerts/{id}/counter/{n}.jpg` the same
+of counter-evidence · `/alerts/{id}/clip.mp4` (Range) ·
 `/events` server-sent events · `/status` cameras, Kafka, windows · `/healthz`. Everything is read-only.
 """
 
@@ -62,6 +63,7 @@ def build_app(
             Route("/alerts", routes.alerts),
             Route("/alerts/{alert_id}", routes.alert),
             Route("/alerts/{alert_id}/frames/{index:int}.jpg", routes.frame),
+            Route("/alerts/{alert_id}/counter/{index:int}.jpg", routes.counter_frame),
             Route("/alerts/{alert_id}/clip.mp4", routes.clip),
         ],
         middleware=[Middleware(Guard, hosts=hosts, any_address=any_address)],
@@ -124,10 +126,10 @@ class _Routes:
         return _json(alert)
 
     def frame(self, request: Request) -> Response:
-        jpeg = self._shelf.frame(request.path_params["alert_id"], request.path_params["index"])
-        if jpeg is None:
-            raise HTTPException(404, "no such evidence frame")
-        return Response(jpeg, media_type="image/jpeg")
+        return _jpeg(self._shelf.frame(request.path_params["alert_id"], request.path_params["index"]))
+
+    def counter_frame(self, request: Request) -> Response:
+        return _jpeg(self._shelf.counter_frame(request.path_params["alert_id"], request.path_params["index"]))
 
     async def clip(self, request: Request) -> ASGIApp | Response:
         path = await run_in_threadpool(self._shelf.clip, request.path_params["alert_id"])
@@ -147,6 +149,12 @@ def _static_parts() -> dict[str, Response]:
         etag = {"etag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "cache-control": "no-cache"}
         parts[file.name] = Response(body, headers=etag, media_type=_TYPES[suffix])
     return parts
+
+
+def _jpeg(content: bytes | None) -> Response:
+    if content is None:
+        raise HTTPException(404, "no such evidence frame")
+    return Response(content, media_type="image/jpeg")
 
 
 def _json(value: object) -> Response:

@@ -6,9 +6,11 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 from alerts.alert import Alert
+from alerts.claim import EvidenceItem
 from alerts.console.errors import EvidenceAltered
 from alerts.store import Store
 
@@ -40,17 +42,19 @@ class Shelf:
         Raises EvidenceAltered when the stored bytes are not those of the hash, or are gone.
         """
         alert = self.alert(alert_id)
-        digest = None if alert is None else _frame_digests(alert).get(index)
+        digest = None if alert is None else _digests(alert.evidence).get(index)
         if digest is None:
             return None
-        path = self._store.frame_path(alert_id, index)
-        try:
-            jpeg = path.read_bytes() if path.stat().st_size <= _MAX_FRAME_BYTES else b""
-        except OSError:
-            raise EvidenceAltered(f"frame {index} of alert {alert_id} is not in the store any more") from None
-        if hashlib.sha256(jpeg).hexdigest() != digest:
-            raise EvidenceAltered(f"frame {index} of alert {alert_id} does not match its recorded hash")
-        return jpeg
+        return _unaltered(self._store.frame_path(alert_id, index), digest, f"frame {index} of alert {alert_id}")
+
+    def counter_frame(self, alert_id: str, index: int) -> bytes | None:
+        """The same of a frame that the alert names as counter-evidence."""
+        alert = self.alert(alert_id)
+        digest = None if alert is None else _digests(alert.counter_evidence).get(index)
+        if digest is None:
+            return None
+        what = f"counter-evidence {index} of alert {alert_id}"
+        return _unaltered(self._store.counter_path(alert_id, index), digest, what)
 
     def clip(self, alert_id: str) -> Path | None:
         """The alert's MP4; None when it has none (yet). Raises EvidenceAltered as `frame` does."""
@@ -84,5 +88,15 @@ class Shelf:
         return digest
 
 
-def _frame_digests(alert: Alert) -> dict[int, str]:
-    return {item.frame.index_in_window: item.frame.sha256 for item in (*alert.evidence, *alert.counter_evidence)}
+def _digests(items: Iterable[EvidenceItem]) -> dict[int, str]:
+    return {item.frame.index_in_window: item.frame.sha256 for item in items}
+
+
+def _unaltered(path: Path, digest: str, what: str) -> bytes:
+    try:
+        jpeg = path.read_bytes() if path.stat().st_size <= _MAX_FRAME_BYTES else b""
+    except OSError:
+        raise EvidenceAltered(f"{what} is not in the store any more") from None
+    if hashlib.sha256(jpeg).hexdigest() != digest:
+        raise EvidenceAltered(f"{what} does not match its recorded hash")
+    return jpeg

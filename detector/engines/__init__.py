@@ -33,8 +33,8 @@ class Engine(Protocol):
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, H, W, channels), 1 <= N <= max_batch, to float32 (N, T, dim) tokens of unit length.
 
-        T is `Shape.length`: the grid's rows x columns, row by row, so that a zone is a mask over tokens; a tower may give
-        one vector for the whole picture instead, or before them (`Shape.tokens`).
+        T is `Shape.length`: the grid's rows x columns, row by row, so that a zone is a mask over tokens; a tower may
+        give one vector for the whole picture instead, or before them (`Shape.tokens`).
         """
         ...
 

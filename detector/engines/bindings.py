@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import re
@@ -45,11 +46,15 @@ def version(module: Any) -> tuple[int, ...]:
 def driver() -> Any:
     """`pycuda.driver`, initialised. Raises EngineUnavailable without a GPU, its driver or pycuda."""
     try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise EngineUnavailable(
+            f"no NVIDIA GPU with its driver is here; on a machine that has one, {INSTALL}"
+        ) from None
+    try:
         module: Any = importlib.import_module("pycuda.driver")
     except ImportError as error:
-        reason = " ".join(str(error).split())[:120]
-        missing = "no NVIDIA driver" if "libcuda" in reason else "pycuda is not installed"
-        raise EngineUnavailable(f"{missing} ({reason}); {INSTALL} on a machine with an NVIDIA GPU") from None
+        raise EngineUnavailable(f"pycuda is not there ({' '.join(str(error).split())[:120]}); {INSTALL}") from None
     try:
         module.init()
         count = module.Device.count()
@@ -78,18 +83,19 @@ def logger(module: Any) -> Any:
         severity.INFO: logging.DEBUG,
     }
 
-    class Messages(module.ILogger):  # type: ignore[misc,name-defined]
+    class Messages(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
-            self.last = ""
-            """The last error, for the one line that a person gets."""
+            self.reason = ""
+            """The first error, for the one line that a person gets; what follows it only says where it was caught."""
 
         def log(self, severity: Any, text: str) -> None:
             level = levels.get(severity)
             if level is None:
                 return
+            line = re.sub(r" In [^)]* at /_src/[^)\s]*", "", " ".join(text.split()))
             if level >= logging.ERROR:
-                self.last = " ".join(text.split())[:200]
-            log.log(level, "TensorRT: %s", " ".join(text.split()))
+                self.reason = self.reason or line[:200]
+            log.log(level, "TensorRT: %s", line)
 
     return Messages()

@@ -40,7 +40,7 @@ def build(
     except TypeError:
         # What its binding raises when the library gives no builder; the reason went to the logger.
         raise EngineUnavailable(
-            f"TensorRT {trt.__version__} cannot use the GPU ({logger.last}); see nvidia-smi"
+            f"TensorRT {trt.__version__} cannot use the GPU ({logger.reason}); see nvidia-smi"
         ) from None
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
@@ -67,7 +67,7 @@ def build(
     config.progress_monitor = monitor(trt, phases)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ExportError(f"TensorRT {trt.__version__} cannot build {graph}: {logger.last or 'no reason given'}")
+        raise ExportError(f"TensorRT {trt.__version__} cannot build {graph}: {logger.reason or 'no reason given'}")
     return bytes(engine), bytes(config.get_timing_cache().serialize())
 
 

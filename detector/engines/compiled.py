@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from detector import compile
+from detector import compilation
 from detector.engines.plan import Manifest, Recipe
 from detector.engines.shelf import Found, Shelf
 from detector.engines.tensorrt import TensorrtEngine
@@ -26,7 +26,7 @@ def open_compiled(
 
     Raises EngineUnavailable without GPU, TensorRT or engine, EngineMismatch for a damaged one.
     """
-    wanted = compile.here(folder, precision)
+    wanted = compilation.here(folder, precision)
     shelf = Shelf(engines)
     found = shelf.find(wanted)
     manifest = current(folder, wanted, shelf, found, build=build)
@@ -40,14 +40,14 @@ def current(folder: ScorerFolder, wanted: Recipe, shelf: Shelf, found: Found | N
     progress = _Logged()
     if found is not None:
         log.warning("%s is stale: %s; building it again", found.manifest.engine, ", ".join(found.stale))
-        return compile.rebuild(folder, found.manifest, wanted, shelf, progress)
+        return compilation.rebuild(folder, found.manifest, wanted, shelf, progress)
     if not build or wanted.precision in CALIBRATED:
         raise EngineUnavailable(
             f"no {wanted.precision} engine is compiled for {wanted.gpu.name} in {shelf.path}; "
-            f"run `{compile.command(folder, wanted.precision)}`"
+            f"run `{compilation.command(folder, wanted.precision)}`"
         )
     log.warning("compiling the scorer for %s, once; this takes minutes", wanted.gpu.name)
-    return compile.compile_engine(folder, wanted, shelf, (), progress)
+    return compilation.compile_engine(folder, wanted, shelf, (), progress)
 
 
 class _Logged:

@@ -1,7 +1,7 @@
 """How far an engine may be from the fp32 graph on the CPU, in one place, and the check at each start.
 
-The measure is the distance of two token vectors of unit length: by the Cauchy-Schwarz inequality no cosine with any text
-changes by more, whatever the rules say.
+The measure is the distance of two token vectors of unit length: by the Cauchy-Schwarz inequality no cosine with any
+text changes by more, whatever the rules say.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GRAIN_PX = 16
 
 
 def probe(shape: Shape) -> NDArray[np.uint8]:
-    """One deterministic picture uint8 (1, H, W, channels): soft blotches, and planes of change that are mostly still."""
+    """One deterministic picture uint8 (1, H, W, channels): soft blotches, and planes of change mostly still."""
     import cv2
 
     width, height = shape.picture_size
@@ -40,7 +40,7 @@ def probe(shape: Shape) -> NDArray[np.uint8]:
         rng.integers(0, 256, size).astype(np.float32) * (rng.random(size) < 0.1) for _ in range(shape.channels - 3)
     ]
     large = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in planes]
-    return np.clip(np.stack(large, axis=-1), 0, 255).astype(np.uint8)[None]
+    return np.asarray(np.stack(large, axis=-1)[None], np.uint8)
 
 
 def distance(tokens: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

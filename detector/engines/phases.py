@@ -60,7 +60,7 @@ class Phases:
 def monitor(module: Any, phases: Phases, cancelled: Callable[[], bool] = lambda: False) -> Any:
     """TensorRT's `IProgressMonitor` over `phases`; the build stops at the next step once `cancelled` says so."""
 
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc,name-defined]
+    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)
 

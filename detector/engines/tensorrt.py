@@ -104,7 +104,7 @@ class TensorrtEngine:
             loaded = runtime.deserialize_cuda_engine(engine)
             if loaded is None:
                 raise EngineMismatch(
-                    f"{self._manifest.engine} cannot be loaded ({logger.last}); run `witness models compile` again"
+                    f"{self._manifest.engine} cannot be loaded ({logger.reason}); run `witness models compile` again"
                 )
             check_ports(self._trt, loaded, self._folder.record.shape, self._manifest.engine)
             slots = [
@@ -140,8 +140,9 @@ class _Slot:
         self._device_pictures = driver.mem_alloc(self._pictures.nbytes)
         self._device_tokens = driver.mem_alloc(self._tokens.nbytes)
         self._stream = driver.Stream(NON_BLOCKING)
-        self._memory: dict[int, Any] = {}
-        """Working memory of each profile: batch sizes of one profile never run at once in one slot."""
+        # One block serves all contexts of a slot: no two of its calls run at once.
+        self._memory_bytes = int(engine.device_memory_size_v2)
+        self._memory = driver.mem_alloc(max(self._memory_bytes, 1))
         self._contexts: dict[int, Any] = {}
         self._graphs: dict[int, CudaGraph | None] = {}
 
@@ -171,9 +172,8 @@ class _Slot:
         for array in (self._pictures, self._tokens):
             array.base.free()
         self._pictures = self._tokens = None
-        for block in (self._device_pictures, self._device_tokens, *self._memory.values()):
+        for block in (self._device_pictures, self._device_tokens, self._memory):
             block.free()
-        self._memory.clear()
         del self._stream
 
     def _record(self, count: int) -> CudaGraph | None:
@@ -195,16 +195,13 @@ class _Slot:
         self._driver.memcpy_dtoh_async(self._tokens[:count], self._device_tokens, self._stream)
 
     def _context(self, count: int) -> Any:
-        """An execution context for this batch size alone: a graph holds the state of the context it was recorded from."""
+        """An execution context for this batch size alone: a graph holds the state of the one it was recorded from."""
         place = profile_of(self._profiles, count)
         context = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None or not context.set_optimization_profile_async(place, self._stream.handle):
             raise EngineUnavailable("TensorRT made no context for the tower; its reason is in the log")
         self._stream.synchronize()
-        if size := self._engine.get_device_memory_size_for_profile_v2(place):
-            if place not in self._memory:
-                self._memory[place] = self._driver.mem_alloc(size)
-            context.set_device_memory(int(self._memory[place]), size)
+        context.set_device_memory(int(self._memory), self._memory_bytes)
         if not context.set_input_shape(PICTURES, (count, *self._pictures.shape[1:])):
             raise EngineUnavailable(f"TensorRT does not take {count} pictures at once; compile the engine again")
         context.set_tensor_address(PICTURES, int(self._device_pictures))

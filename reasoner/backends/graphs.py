@@ -8,7 +8,7 @@ is there for the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.backends.decode import Decoder
 
@@ -65,9 +65,9 @@ class Graphs:
 
         slots = self._decoder.slots
         device = slots.keys[0].device
-        inputs = [each.contiguous().to(device) for each in (ids, at, columns, mask)]
-        inputs = [each.clone() for each in inputs]
-        fixed_ids, fixed_at, fixed_columns, fixed_mask = inputs
+        fixed_ids, fixed_at, fixed_columns, fixed_mask = (
+            each.contiguous().to(device).clone() for each in (ids, at, columns, mask)
+        )
         attended = mask.shape[-1]
 
         def forward() -> torch.Tensor:
@@ -75,9 +75,9 @@ class Graphs:
             return self._decoder.run(fixed_ids, fixed_at, fixed_mask, cache)
 
         if device.type != "cuda":
-            return _Step(*inputs, forward)
+            return _Step(fixed_ids, fixed_at, fixed_columns, fixed_mask, forward)
         # Warm-up and capture write the same keys into the same places as the step itself: no harm.
-        aside = torch.cuda.Stream(device)
+        aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):
             for _ in range(3):
@@ -92,4 +92,4 @@ class Graphs:
             graph.replay()
             return logits
 
-        return _Step(*inputs, replay)
+        return _Step(fixed_ids, fixed_at, fixed_columns, fixed_mask, replay)

@@ -156,7 +156,7 @@ class ServerBackend:
                     f"{self._where} cannot be reached ({type(error).__name__}); start it or mend base_url"
                 ) from error
             pause_s = retry.pause_s(attempt, asked_s, random.random)
-            if time.monotonic() + pause_s >= deadline_s or self._closed.wait(pause_s):
+            if time.monotonic() + pause_s + retry.LEAST_LEFT_S > deadline_s or self._closed.wait(pause_s):
                 raise ServerUnavailable(f"{self._where} {why}, after {attempt + 1} attempts; give it more room or time")
             self._count(retries=1)
             attempt += 1

@@ -57,7 +57,7 @@ def prompted(model: Any, inputs: Mapping[str, torch.Tensor]) -> Prompted:
         pictures: tuple[Shown, ...] = ()
     else:
         positions, _ = model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
-        rows = inputs["pixel_values"].split(grids.prod(-1).tolist())
+        rows = torch.split(inputs["pixel_values"], grids.prod(-1).tolist())
         shapes: list[tuple[int, int, int]] = [(t, h, w) for t, h, w in grids.tolist()]
         pictures = tuple(Shown(part, shape, _digest(part, shape)) for part, shape in zip(rows, shapes, strict=True))
     return Prompted(

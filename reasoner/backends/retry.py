@@ -10,6 +10,8 @@ CRASHED = 500
 """Sent again once: what fails a server's engine twice would fail it for ever."""
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
+LEAST_LEFT_S = 0.15
+"""An attempt with less time than this is not made."""
 
 
 def again(status: int, crashes: int) -> bool:

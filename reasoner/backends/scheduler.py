@@ -50,7 +50,7 @@ class Scheduler:
         self.drafts = drafts
         self.passes = 0
         self.most_together = 0
-        self._graphs = graphs
+        self.graphs = graphs
         self._reading = reading
         self._processor = processor
         self._together = together
@@ -103,7 +103,7 @@ class Scheduler:
             writing.filled = prompt.length
             if writing.early is not None and writing.early.forced and self._ends_early(writing, row):
                 return
-            self._take(writing, logits, ())
+            self._take(writing, *self._read(logits), ())
         except Exception as error:  # noqa: BLE001 - goes to the caller whose answer it ends
             writing.error = error
             return
@@ -138,31 +138,39 @@ class Scheduler:
         ]
         filled = [each.filled for each in active]
         positions = [each.next_position for each in active]
-        if width == 1 and self._graphs is not None:
-            logits = self._graphs.together(ids, filled, positions)
+        if width == 1 and self.graphs is not None:
+            logits = self.graphs.together(ids, filled, positions)
         else:
             self.decoder.slots.make_room(len(active), max(filled) + width)
             logits = self.decoder.together(ids, filled, positions)
         self.passes += 1
         self.most_together = max(self.most_together, len(active))
+        values, near, chosen = self._read(logits.flatten(0, 1))
         for row, (writing, guess) in enumerate(zip(active, guesses, strict=True)):
-            self._take(writing, logits[row], guess)
+            places = slice(row * width, (row + 1) * width)
+            self._take(writing, values[places], near[places], chosen[places], guess)
 
-    def _take(self, writing: Writing, logits: torch.Tensor, guess: Sequence[int]) -> None:
-        """logits (places, vocabulary): the token at the first place, and at the next as long as guesses were right."""
-        import torch
-
-        logits = logits[: 1 + len(guess)]
-        values, ids = likeliest(logits)
-        chosen = logits
+    def _read(self, logits: torch.Tensor) -> tuple[list[list[float]], list[list[int]], list[int]]:
+        """float (places, vocabulary) → of each place the likeliest log-probabilities and ids, and the choice."""
+        values, near = likeliest(logits)
         for read in self._reading:
-            chosen = read(torch.empty(0), chosen)
-        tokens: list[int] = chosen.argmax(dim=-1).tolist()
+            logits = read(logits, logits)
+        return values, near, logits.argmax(dim=-1).tolist()
+
+    def _take(
+        self,
+        writing: Writing,
+        values: Sequence[list[float]],
+        near: Sequence[list[int]],
+        chosen: Sequence[int],
+        guess: Sequence[int],
+    ) -> None:
+        """The token at the first place, and at the next one as long as guesses were right."""
         if writing.written:
             writing.filled += 1
         self.drafts.offered += len(guess)
-        for place, token in enumerate(tokens):
-            writing.take(token, values[place], ids[place])
+        for place, token in enumerate(chosen):
+            writing.take(token, values[place], near[place])
             if writing.done or self._ends_at_thought(writing):
                 return
             if place == len(guess) or token != guess[place]:

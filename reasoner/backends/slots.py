@@ -82,11 +82,11 @@ class Slots:
         return torch.zeros(rows, self._heads, positions, self._width, device=self._device, dtype=self._dtype)
 
 
-class _Layer(DynamicLayer):
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer whose keys live in the slots. A DynamicLayer, for that is what transformers' masks know."""
 
     def __init__(self, slots: Slots, index: int, filled: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._slots = slots
         self._index = index
         self._filled = filled
@@ -101,7 +101,7 @@ class _Layer(DynamicLayer):
         return self._slots.keys[self._index], self._slots.values[self._index]
 
 
-class _OneRow(_Layer):
+class _OneRow(_Layer):  # type: ignore[no-untyped-call]
     def __init__(self, slots: Slots, index: int, row: int, filled: int) -> None:
         super().__init__(slots, index, filled)
         self._row = row
@@ -117,7 +117,7 @@ class _OneRow(_Layer):
         return keys[row : row + 1, :, :stop], values[row : row + 1, :, :stop]
 
 
-class _Rows(_Layer):
+class _Rows(_Layer):  # type: ignore[no-untyped-call]
     def __init__(self, slots: Slots, index: int, at: torch.Tensor, longest: int) -> None:
         super().__init__(slots, index, longest)
         self._at = at
@@ -137,7 +137,7 @@ class _Rows(_Layer):
         return keys[:count, :, :stop], values[:count, :, :stop]
 
 
-class _Fixed(_Layer):
+class _Fixed(_Layer):  # type: ignore[no-untyped-call]
     def __init__(self, slots: Slots, index: int, columns: torch.Tensor, positions: int) -> None:
         super().__init__(slots, index, positions - 1)
         self._columns = columns

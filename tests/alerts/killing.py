@@ -15,7 +15,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from alerts.policy import Merged, New, decide
+from alerts.policy import Merged, New, Retracted, decide
 from alerts.store import Store
 from alerts.verify import verify
 from detector.window import Window
@@ -26,7 +26,11 @@ FILE_WORK = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "sql
 
 @cache
 def window(number: int) -> Window:
-    """Far enough apart for a new alert every third time, near enough to merge otherwise."""
+    """Far enough apart for a new alert every third time, near enough to merge otherwise; every fifteenth sees all that
+    the alert before it saw, and more."""
+    if number % 15 == 13:
+        before = window(number - 1).span
+        return sample.window((before.start_utc_ns - sample.START_NS) / 1e9 + 0.5, frames=8, clip=False)
     return sample.window(20.0 * number + 100.0 * (number // 3), frames=6, clip=number % 2 == 0)
 
 
@@ -40,13 +44,15 @@ def end(store: Store, number: int, of: Window) -> None:
     if number % 5 == 4:
         store.shed(of.window_id, "queue_full")
         return
-    verdict = sample.verdict(of, decision="rejected" if number % 5 == 3 else "confirmed")
+    verdict = sample.verdict(of, p=0.7) if number % 5 != 3 else sample.no(of)
     latest = store.latest_alert("gate-1", "bag-left")
     outcome = decide(verdict, of, sample.RULE, sample.CAMERA, sample.ORIGIN, latest, verdict.reasoned_utc_ns)
     if isinstance(outcome, New):
         store.raise_alert(of.window_id, outcome.alert, verdict)
     elif isinstance(outcome, Merged):
         store.merge(of.window_id, outcome.alert, verdict)
+    elif isinstance(outcome, Retracted):
+        store.retract(of.window_id, outcome.alert, verdict)
     else:
         store.reject(of.window_id, verdict, outcome.reason)
 
@@ -99,11 +105,13 @@ def check(data: Path, acknowledged: Path) -> dict[str, int]:
         revisions = db.execute("SELECT count(*) FROM revision").fetchone()[0]
         assert store.outbox_counts().pending == revisions, "a revision is not in the outbox"
         endings = store.counts()
-        assert revisions == endings["alert"] + endings["merged"], "revisions and endings differ"
-        ids = [alert.alert_id for alert in store.alerts(limit=1000)]
+        alerts = store.alerts(limit=1000)
+        retracted = sum(alert.state == "retracted" for alert in alerts)
+        assert revisions == endings["alert"] + endings["merged"] + retracted, "revisions and endings differ"
+        ids = [alert.alert_id for alert in alerts]
         assert len(ids) == len(set(ids)) == endings["alert"]
         assert verify(store) == [], verify(store)[0]
-        return endings
+        return endings | {"retracted": retracted}
 
 
 def child(data: Path, told: int, step: int | None) -> int:

@@ -7,6 +7,7 @@ import io
 from functools import cache
 from typing import Literal
 
+from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
 from alerts.alert import Alert
@@ -177,6 +178,13 @@ def verdict(
         ),
         reasoned_utc_ns=of.span.flagged_utc_ns + 2 * 10**9,
     )
+
+
+def no(of: Window, *, token: float = 0.04, answer: str = "No. The bag is carried out again.") -> Verdict:
+    """A clear no; `token` is what the model leaves for a yes."""
+    said = verdict(of, decision="rejected", p=0.03)
+    parts = said.confidence.components | {"vlm_token": token}
+    return replace(said, answer=answer, confidence=replace(said.confidence, components=parts))
 
 
 def camera(camera_id: str) -> CameraConfig:

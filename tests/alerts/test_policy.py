@@ -11,7 +11,7 @@ from alerts.alert import Alert
 from alerts.birth import PRIORITY
 from alerts.cloudevent import headers
 from alerts.instant import utc_ns, utc_text
-from alerts.policy import Merged, New, Outcome, Rejected, decide, last_supported_ns
+from alerts.policy import Merged, New, Outcome, Rejected, closed, decide, last_supported_ns
 from detector.rule import Severity
 from tests.alerts import sample
 
@@ -64,6 +64,17 @@ def test_a_merged_revision_keeps_evidence_and_moves_no_time_backwards() -> None:
     assert early.alert.time.window[0] < outcome.alert.time.window[0]
     assert (early.alert.evidence, early.alert.media) == (FIRST.evidence, FIRST.media)
     assert utc_ns(early.alert.time.onset) == utc_ns(FIRST.time.onset)
+
+
+def test_a_closed_alert_ended_when_it_was_last_supported() -> None:
+    merged = judged(20.0, FIRST)
+    assert isinstance(merged, Merged)
+    for alert, end_s in ((FIRST, 2), (merged.alert, 22)):
+        over = closed(alert)
+        assert (over.state, over.revision) == ("closed", alert.revision + 1)
+        assert over.time.end == utc_text(sample.START_NS + end_s * 10**9)
+        assert dict(headers(over, 0))["ce_type"].endswith(".alert.closed.v1")
+        assert dict(headers(over, 0))["ce_time"] == over.time.end
 
 
 def test_no_latest_alert_is_a_new_alert() -> None:

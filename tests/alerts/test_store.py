@@ -152,6 +152,30 @@ def test_pages_are_newest_first(store: Store) -> None:
     assert store.alerts(before="unknown") == []
 
 
+def test_an_open_alert_closes_once_no_window_of_its_rule_is_awaited(store: Store) -> None:
+    alert_id = raised(store)
+    others = [stored(store, 5.0, camera_id="gate-2"), stored(store, 6.0, rule_id="other")]
+    mine = stored(store, 7.0)
+    assert store.close_alert(alert_id) is None
+    store.review(alert_id, "claimed")
+    store.shed(mine.window_id, "queue_full")
+    over = store.close_alert(alert_id)
+    assert over is not None and over == store.alert(alert_id)
+    assert (over.state, over.revision, over.review.status) == ("closed", 3, "claimed")
+    assert store.close_alert(alert_id) is None and len(store.revisions(alert_id)) == 3
+    assert len(store.outbox_pending(9)) == 3 and len(store.unfinished()) == len(others)
+    with pytest.raises(UnknownRecord):
+        store.close_alert("01987c1e-7a52-7c3e-9a10-3f0a1b2c3d4e")
+    assert verify(store) == []
+
+
+def test_open_alerts_are_those_whose_last_revision_is(store: Store) -> None:
+    ids = [raised(store, 100.0 * i) for i in range(4)]
+    store.close_alert(ids[1])
+    store.review(ids[2], "confirmed", note='"state":"open"')
+    assert [alert.alert_id for alert in store.open_alerts()] == [ids[0], ids[2], ids[3]]
+
+
 def test_watchers_hear_of_each_revision(store: Store) -> None:
     heard: list[tuple[str, int]] = []
     store.watch(lambda alert: heard.append((alert.alert_id, alert.revision)))

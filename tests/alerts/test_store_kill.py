@@ -23,5 +23,5 @@ def test_killed_at_any_point(tmp_path: Path, steps: int, times: int) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["kills"] == steps + times
-    assert told["alert"] > 0
+    assert told["alert"] > 0 and told["retracted"] > 0
     assert told["flagged"] == told["alert"] + told["rejected"] + told["merged"] + told["shed"]

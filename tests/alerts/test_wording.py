@@ -24,6 +24,9 @@ SUMMARIES = {
     "chinese": (["一个人在1.0秒把包留在了地上然后离开了。"], "zh", "一个人在00:00:01把包留在了地上然后离开了。"),
     "english for a chinese site": (["The person at 1.0s leaves the bag."], "zh", "00:00:01 画面中出现包。"),
     "chinese for an english site": (["一个人在1.0秒把包留在了地上然后离开了现场。"], "en", "Bag seen at 00:00:01."),
+    "several in one": (["The person leaves the bag. The building burns down."], "en", "Bag seen at 00:00:01."),
+    "several in one, chinese": (["一个人把包留在了地上。整栋楼都烧毁了。"], "zh", "00:00:01 画面中出现包。"),
+    "a stop in a number": (["The person leaves v1.2 of the bag...!"], "en", "The person leaves v1.2 of the bag...!"),
     "two": (["A first sentence of some length.", "And a second one of some length."], "en",
             "A first sentence of some length. And a second one of some length."),
 }  # fmt: skip

@@ -38,8 +38,11 @@ QUICK = GateConfig(max_hot_s=0.7, pad_before_s=1.0, pad_after_s=0.4, wait_s=0.4,
 class ScriptedScorer:
     """Hot while `hot` says so, by camera and seconds since the start."""
 
+    engine = "scripted"
+
     def __init__(self, rules: Sequence[Rule], hot: Callable[[str, float], bool]) -> None:
         self.thresholds = np.full(len(rules), 0.5, np.float32)
+        self.sure_from = (1.0,) * len(rules)
         self.zero_ns = time.time_ns()
         self._hot = hot
 

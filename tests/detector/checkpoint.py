@@ -1,4 +1,4 @@
-"""Small checkpoints of transformers' image-text pairs, random but whole: configuration, weights, tokenizer, processor."""
+"""Small checkpoints of image-text pairs of transformers, random but whole: weights, tokenizer, processor."""
 
 from __future__ import annotations
 
@@ -30,23 +30,31 @@ def config(kind: str) -> Any:
 
 
 def tokenizer(path: Path) -> None:
-    """A byte-level BPE with <pad> 0, <eos> 1 at the end of each text, as the released SigLIP 2 writes it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """A BPE as that of the released SigLIP 2: spaces are a letter, <pad> is 0, <eos> ends each text."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    learned = Tokenizer(models.BPE())
-    learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    learned.decoder = decoders.ByteLevel()
+    learned = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    learned.normalizer = normalizers.Replace(" ", "▁")
+    learned.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
+    learned.decoder = decoders.Replace("▁", " ")
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<eos>", "<bos>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"],
+        initial_alphabet=[*"abcdefghijklmnopqrstuvwxyz▁,."],
         show_progress=False,
     )
     learned.train_from_iterator(["a photo of people walking by", "this is a photo of a person on the floor"], trainer)
     learned.post_processor = processors.TemplateProcessing("$A <eos>", special_tokens=[("<eos>", 1)])
-    whole = PreTrainedTokenizerFast(tokenizer_object=learned, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
-    whole.save_pretrained(path)
+    fast: Any = PreTrainedTokenizerFast
+    fast(
+        tokenizer_object=learned,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    ).save_pretrained(path)
 
 
 def checkpoint(kind: str, path: Path, seed: int = 0) -> Path:
@@ -55,7 +63,8 @@ def checkpoint(kind: str, path: Path, seed: int = 0) -> Path:
     from transformers import AutoModel
 
     torch.manual_seed(seed)
-    model = AutoModel.from_config(config(kind))
+    classes: Any = AutoModel
+    model = classes.from_config(config(kind))
     with torch.no_grad():
         model.logit_scale.fill_(4.7)
         if hasattr(model, "logit_bias"):

@@ -71,7 +71,7 @@ def test_products_with_weights_are_quantised_and_the_weights_are_inside(
     for node in graph.node:
         if node.op_type not in ("Conv", "MatMul", "Gemm"):
             continue
-        sources = [made.get(name) for name in node.input[:2]]
+        sources: list[Any] = [made.get(name) for name in node.input[:2]]
         if any(source is None or source.op_type != "DequantizeLinear" for source in sources):
             # Inside attention, or the last layer's unquantised input: both operands are computed.
             assert all(name not in stored for name in node.input[:2])

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers as scorers: the folder says the same as the classes it was made of, and serves any rule."""
+"""Checkpoints of transformers as scorers: the folder says what the classes say, and serves any rule."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_of_one_cell_the_head_says_what_it_says_of_all(tmp_path: Path) -> None:
     (source / "config.json").write_text(json.dumps(told), "utf-8")
     from transformers import AutoConfig, AutoModel
 
-    AutoModel.from_config(AutoConfig.from_pretrained(source)).save_pretrained(source)
+    classes: Any = AutoModel
+    classes.from_config(AutoConfig.from_pretrained(source)).save_pretrained(source)
     folder = adopt.adopt(str(source), tmp_path / "scorer")
     tokens = load_engine("torch", folder).image(np.full((1, 16, 16, 3), 77, np.uint8))
     assert tokens.shape == (1, 2, 32)

@@ -87,6 +87,18 @@ def save_tiny(folder: Path, family: str = "qwen3_vl") -> Path:
         }  # fmt: skip
         config = made.Qwen3VLConfig(text_config=text, vision_config=vision, **_ids(words))
         model = made.Qwen3VLForConditionalGeneration(config)
+    elif family == "qwen3_5":
+        rope |= {"mrope_interleaved": True, "partial_rotary_factor": 0.5, "mrope_section": [3, 3, 2]}
+        text |= {
+            "head_dim": 32, "num_hidden_layers": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+            "linear_num_key_heads": 2, "linear_num_value_heads": 4, "full_attention_interval": 2,
+        }  # fmt: skip
+        vision = {
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 16,
+            "out_hidden_size": 64, "num_position_embeddings": 64,
+        }  # fmt: skip
+        config = made.Qwen3_5Config(text_config=text, vision_config=vision, **_ids(words))
+        model = made.Qwen3_5ForConditionalGeneration(config)
     else:
         vision = {
             "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 14,
@@ -100,9 +112,9 @@ def save_tiny(folder: Path, family: str = "qwen3_vl") -> Path:
     model.save_pretrained(folder, max_shard_size="200KB")
     words.save_pretrained(folder)
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
-    side = 16 if family == "qwen3_vl" else 14
-    mean = [0.5] * 3 if family == "qwen3_vl" else [0.48145466, 0.4578275, 0.40821073]
-    std = [0.5] * 3 if family == "qwen3_vl" else [0.26862954, 0.26130258, 0.27577711]
+    side = 14 if family == "qwen2_5_vl" else 16
+    mean = [0.5] * 3 if family != "qwen2_5_vl" else [0.48145466, 0.4578275, 0.40821073]
+    std = [0.5] * 3 if family != "qwen2_5_vl" else [0.26862954, 0.26130258, 0.27577711]
     (folder / "preprocessor_config.json").write_text(
         json.dumps(
             {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from alerts import policy
 from alerts.origin import Origin
@@ -18,8 +20,11 @@ from ingest.config import CameraConfig
 from reasoner.backends import Backend, Output
 from reasoner.backends.local import LocalBackend
 from reasoner.backends.openai import ServerBackend
+from reasoner.boxes import Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.degenerate import Fault, foreign, repeats
+from reasoner.folder import Notes
+from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Verdict
@@ -41,8 +46,10 @@ def flagged(window: Window, score: float) -> Window:
 class Scripted:
     """A local model's place taken by its words: `words` cut at `limit` tokens, with the log-probability `logprob`."""
 
-    name, weights_sha256, notes = "scripted", "0" * 64, None
-    coordinates: Any = "rel1000"
+    name = "scripted"
+    weights_sha256 = "0" * 64
+    coordinates: Coordinates = "rel1000"
+    notes: Notes | None = None
 
     def __init__(self, words: str, logprob: float | None, limit: int) -> None:
         reply = vllm.completion(words, limit=limit)["choices"][0]
@@ -50,7 +57,7 @@ class Scripted:
         tokens = tuple(Token(e["token"], value, ((e["token"], value),)) for e in reply["logprobs"]["content"])
         self.output = Output(reply["message"]["content"], tokens, 812, len(tokens), reply["finish_reason"] == "stop")
 
-    def answer(self, messages: object, pictures: object) -> Output:
+    def answer(self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]]) -> Output:
         return self.output
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:

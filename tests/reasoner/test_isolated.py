@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,14 @@ def test_it_says_what_the_model_says_in_this_process(
     assert (apart.decision, apart.evidence) == (here.decision, here.evidence)
 
 
+def test_questions_share_one_process(isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule) -> None:
+    window, reasoner = crossing(), Reasoner(isolated, CONFIG)
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(lambda _: reasoner.reason(window, rule, {}), range(4)))
+    assert len({verdict.output for verdict in verdicts}) == 1
+    assert isolated.counts["restarts"] == 0
+
+
 def test_a_killed_process_is_started_again(
     isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule
 ) -> None:
@@ -76,7 +85,7 @@ def test_a_question_is_asked_twice_and_no_window_stops_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(isolated, "_start", start_and_die)
         patch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=1.0))
-        with pytest.raises(ModelFailed, match=r"died \(status -9\), 2 times over one question"):
+        with pytest.raises(ModelFailed, match=r"died \(status -9\), for the second time over one question"):
             reasoner.reason(crossing(), rule, {})
     assert not Path(f"/proc/{first}").exists()
     verdict = reasoner.reason(crossing(), rule, {})
@@ -95,14 +104,14 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     script.write_text(
         "import time\nfrom reasoner.config import ReasonerConfig\nfrom reasoner.isolated import _Child\n"
         "if __name__ == '__main__':\n    child = _Child(ReasonerConfig())\n"
-        "    print(child.process.pid, flush=True)\n    time.sleep(60)\n"
+        "    time.sleep(2)\n    print(child.process.pid, flush=True)\n    time.sleep(60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.kill()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 3
     while _runs(pid):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -172,19 +172,22 @@ def test_many_callers_are_never_more_than_configured(serve: Serve) -> None:
 
 
 def test_the_wait_for_a_free_request_ends_with_the_deadline(serve: Serve) -> None:
-    server = serve(takes_s=1.0)
-    backend = ServerBackend(config(server, max_requests=1, timeout_s=0.4))
-    started = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        failures = [each.exception() for each in [pool.submit(ask, backend) for _ in range(2)]]
-    assert time.monotonic() - started < 0.6
-    assert [type(failure) for failure in failures] == [ServerTimeout] * 2
-    assert {"did not answer" in str(failure) for failure in failures} == {True, False}
-    assert backend.counts["timeouts"] == 2
+    server = serve()
+    backend = ServerBackend(config(server, max_requests=1, timeout_s=0.3))
+    with backend._slot(time.monotonic() + 1), pytest.raises(ServerTimeout, match=r"all 1 requests in use for 0\.3 s"):
+        ask(backend)
+    assert server.asked == []
+    assert (backend.counts["timeouts"], backend.counts["waits"]) == (1, 1)
+    assert 0.2 < backend.counts["waited_s"] < 0.5
+    assert ask(backend).text == SAID
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_no_failure(serve: Serve) -> None:
-    server = serve(faults=[lambda handler: (handler.complete(server.asked[-1]), vllm.hangs_up(handler))[0]])
+    def answers_and_hangs_up(handler: vllm.Handler) -> None:
+        handler.send(200, vllm.completion(SAID))
+        handler.close_connection = True
+
+    server = serve(faults=[answers_and_hangs_up])
     backend = ServerBackend(config(server))
     assert (ask(backend).text, ask(backend).text) == (SAID, SAID)
     assert backend.counts["retries"] == 0

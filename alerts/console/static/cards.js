@@ -68,6 +68,7 @@ function render(node, alert) {
     ),
   );
   button.dataset.tone = level.tone;
+  button.dataset.state = alert.state;
 }
 
 /** Marks the card of the alert on the stage; returns its button. */

@@ -5,6 +5,9 @@ import { percent } from "./format.js";
 
 export const frameUrl = (alert, index) => `/alerts/${encodeURIComponent(alert.alert_id)}/frames/${Number(index)}.jpg`;
 
+export const counterUrl = (alert, index) =>
+  `/alerts/${encodeURIComponent(alert.alert_id)}/counter/${Number(index)}.jpg`;
+
 export const clipUrl = (alert) => `/alerts/${encodeURIComponent(alert.alert_id)}/clip.mp4`;
 
 /** Pieces in the order of their numbers 1, 2, …; `claims` are those that rest on the piece. */
@@ -55,9 +58,9 @@ export function describe(piece, count, time) {
 }
 
 /** A small picture with its boxes; both give way to words when the server withholds the picture. */
-export function small(alert, index, shown, { alt, lazy = false }) {
+export function small(alert, index, shown, { alt, lazy = false, url = frameUrl(alert, index) }) {
   const loading = lazy ? "lazy" : null;
-  const img = h("img", { src: frameUrl(alert, index), alt, loading, decoding: "async", draggable: "false" });
+  const img = h("img", { src: url, alt, loading, decoding: "async", draggable: "false" });
   const overlay = h("div", { class: "overlay" });
   draw(overlay, shown, { labels: false });
   img.addEventListener("error", () => {

@@ -2,7 +2,9 @@
 
 import { byId, h, say } from "./build.js";
 import * as evidence from "./evidence.js";
-import { age, clockName, componentName, confidenceWord, fineTime, fullTime, percent, reason, share } from "./format.js";
+import {
+  age, clockName, componentName, confidenceWord, cost, fineTime, fullTime, percent, reason, recheckName, share,
+} from "./format.js";
 import * as shapes from "./shapes.js";
 
 export function title(alert) {
@@ -10,6 +12,7 @@ export function title(alert) {
   byId("decision").replaceChildren(shapes.chip(shapes.decision(alert)));
   say(byId("headline"), alert.headline);
   byId("headline").lang = alert.lang ?? "en";
+  byId("headline").dataset.state = alert.state;
   const place = alert.camera.place?.name;
   say(byId("camera"), [alert.camera.name || alert.camera.id, place].filter(Boolean).join(", "));
   byId("when").dateTime = alert.time.onset;
@@ -27,6 +30,7 @@ export function facts(alert, pick) {
   claims(alert, pick);
   counter(alert);
   components(alert);
+  rechecks(alert);
   review(alert);
   about(alert);
 }
@@ -95,9 +99,18 @@ function sentence(alert, same, numbers, pick) {
 function counter(alert) {
   const found = alert.counter_evidence ?? [];
   byId("counter").hidden = !found.length;
-  const words = (piece) => `${fineTime(piece.time, alert.site.tz)} ${piece.note ?? piece.boxes[0]?.label ?? ""}`;
-  const rows = found.map((piece) => h("li", {}, words(piece)));
-  byId("counter").querySelector("ul").replaceChildren(...rows);
+  byId("counter").querySelector("ul").replaceChildren(...found.map((piece) => against(alert, piece)));
+}
+
+function against(alert, piece) {
+  const index = piece.frame.index_in_window;
+  const time = fineTime(piece.time, alert.site.tz);
+  const face = h("span", { class: "face" });
+  face.style.aspectRatio = String(evidence.aspect(alert));
+  const url = evidence.counterUrl(alert, index);
+  face.append(...evidence.small(alert, index, [], { alt: `${time}, argues against the alert`, lazy: true, url }));
+  const note = piece.note ?? piece.boxes[0]?.label ?? "";
+  return h("li", {}, face, h("span", { class: "words" }, h("span", { class: "at" }, time), note));
 }
 
 function components(alert) {
@@ -107,6 +120,16 @@ function components(alert) {
     bar.style.width = percent(value);
     const mini = h("span", { class: "mini", "aria-hidden": "true" }, bar);
     return h("div", {}, h("dt", {}, componentName(key)), h("dd", {}, mini, share(value)));
+  }));
+}
+
+/** Where the model was asked once more: what it was shown, what came of it, what it cost. */
+function rechecks(alert) {
+  const made = alert.confidence.rechecks ?? [];
+  byId("rechecks").hidden = !made.length;
+  byId("rechecks").querySelector("dl").replaceChildren(...made.map((one) => {
+    const result = [shapes.chip(shapes.check(one)), share(one.score), h("span", { class: "cost" }, cost(one))];
+    return h("div", { "data-kind": one.kind }, h("dt", {}, recheckName(one.kind)), h("dd", {}, ...result));
   }));
 }
 
@@ -141,6 +164,7 @@ function about(alert) {
     ["Rule", alert.rule.name || alert.rule.id],
     ["Told after", `${(alert.time.latency_ms.total / 1000).toFixed(1)} s`],
     ["Frames", missing > 0 || gaps ? partly : `${coverage.decoded}, none missing`],
+    ["State", { closed: "Over, nothing more came", retracted: "Retracted" }[alert.state] ?? null],
     ["Repeats", alert.occurrences > 1 ? `${alert.occurrences} merged into this one` : null],
     ["Calibration", `${calibration.method}, error ${share(calibration.ece)} on ${calibration.n}`],
     ["Model", reasoner.name],

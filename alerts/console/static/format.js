@@ -59,6 +59,19 @@ const COMPONENTS = {
 
 export const componentName = (key) => (Object.hasOwn(COMPONENTS, key) ? COMPONENTS[key] : key.replaceAll("_", " "));
 
+const RECHECKS = {
+  crop: "The cited places alone",
+  masked: "All but the cited places",
+  closer: "The cited places, closer",
+  unlettered: "Everything, with no writing on the scene to be read",
+};
+
+/** What the model was shown when it was asked once more. */
+export const recheckName = (key) => (Object.hasOwn(RECHECKS, key) ? RECHECKS[key] : key.replaceAll("_", " "));
+
+export const cost = ({ cost_ms: ms, tokens }) =>
+  `${ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`}, ${tokens} tokens`;
+
 const REASONS = {
   low_confidence: "The confidence is below the threshold.",
   evidence_conflict: "The independent check contradicts part of the evidence.",
@@ -77,6 +90,9 @@ const REASONS = {
   evidence_out_of_range: "The model pointed at times or places outside of what it was shown.",
   probabilities_invalid: "The model's probabilities are no numbers.",
   model_failed: "The model failed or did not answer in time.",
+  view_degraded: "Too many pictures are missing or damaged.",
+  claims_left_out: "The summary has no room for all that the model said.",
+  contradicted_later: "Taken back: a later look at the same moments and more found nothing of it.",
 };
 
 export const reason = (key) => (Object.hasOwn(REASONS, key) ? REASONS[key] : key.replaceAll("_", " "));

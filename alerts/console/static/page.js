@@ -72,6 +72,7 @@ function learn(alert, { top, fresh }) {
   // A card that fell off the end of the list takes its record along.
   for (const id of known.keys()) if (known.size > cards.size() && !cards.has(id)) known.delete(id);
   if (added && fresh) announce(alert);
+  if (before?.state === "open" && alert.state === "retracted") say(byId("said"), `Retracted: ${alert.headline}`);
   if (!added && alert.alert_id === selected && before.revision !== alert.revision) refresh(alert);
 }
 

@@ -17,10 +17,16 @@ const DECISION = {
   },
   rejected: { word: "Rejected", tone: "rejected", path: "M3.5 3.5l9 9M12.5 3.5l-9 9" },
 };
+const RETRACTED = { word: "Retracted", tone: "quiet", path: "M6 2.5 2.5 6 6 9.5 M3 6h6.5a4 4 0 0 1 0 8H6" };
 const VERDICT = {
   supported: { word: "supported", tone: "confirmed", path: DECISION.confirmed.path },
   contradicted: { word: "contradicted", tone: "critical", path: DECISION.rejected.path },
   unverified: { word: "not verified", tone: "quiet", path: "M4 8h8" },
+};
+const CHECK = {
+  supported: { ...VERDICT.supported, word: "bears it out" },
+  contradicted: { ...VERDICT.contradicted, word: "speaks against it" },
+  unchecked: { ...VERDICT.unverified, word: "says nothing" },
 };
 const CAMERA = {
   online: { word: "online", tone: "confirmed", path: "M8 3a5 5 0 1 0 .01 0z", solid: true },
@@ -33,7 +39,10 @@ const OTHER = { word: "unknown", tone: "quiet", path: "M4 8h8" };
 const kind = (table, key) => (Object.hasOwn(table, key) ? table[key] : OTHER);
 
 export const priority = (alert) => kind(PRIORITY, alert.priority);
-export const decision = (alert) => kind(DECISION, alert.decision.status);
+/** What the machine makes of an alert by now: that it was taken back comes before what was decided once. */
+export const decision = (alert) =>
+  alert.state === "retracted" ? RETRACTED : kind(DECISION, alert.decision.status);
+export const check = (recheck) => kind(CHECK, recheck.status);
 /** Of the claims that one sentence makes: their common verdict, or how many of them are supported. */
 export function verdict(claims) {
   if (claims.every((claim) => claim.verdict === claims[0].verdict)) return kind(VERDICT, claims[0].verdict);

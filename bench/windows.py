@@ -1,0 +1,135 @@
+"""Models and windows of the reasoner's benchmark: bundled, a real folder, or random weights of a true shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from reasoner.backends.local import LocalBackend
+from reasoner.config import ReasonerConfig
+from reasoner.prompt import Message, messages
+from reasoner.speed import SpeedConfig
+
+Ask = tuple[list[Message], Sequence[NDArray[np.uint8]]]
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "qwen3-vl-2b": {"layers": 28, "hidden": 2048, "mlp": 6144, "heads": 16, "tied": True},
+    "qwen3-vl-4b": {"layers": 36, "hidden": 2560, "mlp": 9728, "heads": 32, "tied": True},
+    "qwen3-vl-8b": {"layers": 36, "hidden": 4096, "mlp": 12288, "heads": 32, "tied": False},
+}
+"""As the released config.json files have them."""
+QUESTIONS = ("Does somebody fall to the ground?", "Is somebody running?")
+SIDE = 448
+"""Width and height of a frame for a model without an input size of its own, px."""
+
+
+class Subject(NamedTuple):
+    """One model, to be loaded again for each way of running it."""
+
+    name: str
+    config: ReasonerConfig
+    random: Any
+    """The model itself where its weights are random, else None."""
+
+    def load(self, speed: SpeedConfig) -> LocalBackend:
+        config = msgspec.structs.replace(self.config, speed=speed)
+        if self.random is None:
+            return LocalBackend.load(config)
+        from reasoner.family import FAMILIES
+        from reasoner.folder import BUNDLED, ModelFolder
+        from reasoner.pixels import PatchSpec
+        from reasoner.processor import Processor
+
+        folder = ModelFolder(path=BUNDLED, family=FAMILIES["qwen3_vl"], config={}, notes=None, weights=())
+        words = Processor.load(BUNDLED)
+        processor = Processor(words.tokenizer, PatchSpec(), template=words.template)
+        return LocalBackend(self.random, processor, folder, config)
+
+
+def subject(name: str, device: str, dtype: str, new_tokens: int) -> Subject:
+    """`bundled`, a shape of SHAPES, a folder or a pulled name."""
+    config = ReasonerConfig(
+        model="bundled" if name in SHAPES else name, device=device, dtype=dtype, max_new_tokens=new_tokens,
+        threads=1 if device == "cpu" else 0,
+    )  # type: ignore[arg-type]  # fmt: skip
+    return Subject(name, config, _random(SHAPES[name], device, dtype) if name in SHAPES else None)
+
+
+def _random(shape: dict[str, Any], device: str, dtype: str) -> Any:
+    import torch
+    import transformers
+
+    from reasoner.folder import BUNDLED
+    from reasoner.processor import Processor
+
+    words = Processor.load(BUNDLED)
+    large = shape["layers"] == 36 and shape["hidden"] == 4096
+    text = {
+        "vocab_size": 151936, "hidden_size": shape["hidden"], "intermediate_size": shape["mlp"], "head_dim": 128,
+        "num_hidden_layers": shape["layers"], "num_attention_heads": shape["heads"], "num_key_value_heads": 8,
+        "max_position_embeddings": 262144, "tie_word_embeddings": shape["tied"],
+        "rope_parameters": {
+            "rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True,
+        },
+    }  # fmt: skip
+    vision = {
+        "depth": 27 if large else 24, "hidden_size": 1152 if large else 1024, "num_heads": 16, "patch_size": 16,
+        "intermediate_size": 4304 if large else 4096, "out_hidden_size": shape["hidden"],
+        "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24] if large else [5, 11, 17],
+    }  # fmt: skip
+    made: Any = transformers
+    ids = {
+        "image_token_id": words.image_id,
+        "video_token_id": words.video_id,
+        "vision_start_token_id": words.tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        "vision_end_token_id": words.tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+    }
+    config = made.Qwen3VLConfig(
+        text_config=text, vision_config=vision, tie_word_embeddings=shape["tied"], attn_implementation="sdpa", **ids
+    )
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        with torch.device(device):
+            return made.Qwen3VLForConditionalGeneration(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def staged(backend: LocalBackend, count: int) -> list[Ask]:
+    """Windows of different unseen scenes, events and look-alikes in turn, for a model with motion pictures."""
+    from detector.rule import Rule
+    from detector.staged import stage_window
+    from ingest.simulator.episode import EVENTS, LOOKALIKES
+    from ingest.simulator.world import Scene
+    from reasoner.pictures import look
+    from reasoner.reason import Reasoner
+
+    reasoner = Reasoner(backend, ReasonerConfig())
+    asks: list[Ask] = []
+    for number in range(count):
+        category = sorted(EVENTS)[number // 2 % len(EVENTS)]
+        kind = category if number % 2 else LOOKALIKES[category][number // 2 % 2].__name__
+        scene = Scene(8_300_000 + number, 40.0, kinds=["nothing", kind])
+        truth = (scene.events + scene.lookalikes)[0]
+        window = stage_window(scene, max(0.0, truth.evident_s - 2.5), 6.0, category)
+        rule = Rule(id=category, category=category, watch=category, question="?")
+        seen = look(window, reasoner.target())
+        asks.append((reasoner.prompt(seen, reasoner.question(rule), "en", ""), seen.pictures))
+    return asks
+
+
+def drawn(backend: LocalBackend, pictures: int, seed: int, question: str = QUESTIONS[0]) -> Ask:
+    """A window of random pictures in the model's own layout."""
+    notes = backend.notes
+    motion = notes is not None and notes.pairing == "motion"
+    width, height = notes.input_size if notes is not None and notes.input_size else (SIDE, SIDE)
+    rng = np.random.default_rng(seed)
+    shown = [rng.integers(0, 256, (*((2,) if motion else ()), height, width, 3), np.uint8) for _ in range(pictures)]
+    times = [0.5 * k for k in range(pictures)]
+    return messages(question, times, style="brief" if notes else "full"), shown
