@@ -4,7 +4,8 @@ Another look that says no does not: people leave, and a look at other moments or
 nothing about these. A window contradicts an alert only where all of this holds:
 
 * It is about the same: the camera, and the rule in the version that raised the alert.
-* It is a clear no: rejected as `answer_no`, with at most `CLEAR_NO` of the model's probability left for a yes.
+* It is a clear no: rejected as `answer_no`, with at most `CLEAR_NO` of the model's probability left for a yes, also
+  where it was asked once more.
 * It saw all that the alert saw, and more: on the same clock, from no later than the first cited time until at least
   `AFTER_S` after the last one, with a frame within `NEAR_S` of each; every cited box lies in its view; and enough of
   its frames came, undamaged.
@@ -78,7 +79,8 @@ def _same_matter(alert: Alert, window: Window, rule: Rule) -> bool:
 
 def _clear_no(verdict: Verdict) -> bool:
     said_no = verdict.decision == "rejected" and verdict.reasons == ("answer_no",)
-    return said_no and verdict.confidence.components.get("vlm_token", 1.0) <= CLEAR_NO
+    yes = [verdict.confidence.components.get("vlm_token", 1.0), *(check.score for check in verdict.rechecks)]
+    return said_no and max(yes) <= CLEAR_NO
 
 
 def _may_fall(alert: Alert) -> bool:

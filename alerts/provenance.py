@@ -140,10 +140,11 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
 class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without its own answer."""
 
-    kind: Literal["crop", "masked", "closer", "unlettered"]
-    """`crop`: shown the cited boxes alone; `masked`: shown everything but them; `closer`: shown their surroundings at a
-    higher resolution, in more frames; `unlettered`: shown all, but what did not change
-    blurred, so that no writing on the scene can be read."""
+    kind: Literal["crop", "masked", "samples", "closer", "unlettered"]
+    """`crop`: shown the cited boxes alone; `masked`: shown everything but them; `samples`: shown the same once more and
+    asked several times, with chance in the answers, which vote; `closer`: shown their surroundings at a higher
+    resolution, in more frames; `unlettered`: shown all, but what did not change blurred, so that no writing on the
+    scene can be read."""
     status: Literal["supported", "contradicted", "unchecked"]
     score: Unit
     cost_ms: Count

@@ -115,10 +115,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
-        bundled = _bundled(Path(place) / "bundled")
+        bundled = bundled_folder(Path(place) / "bundled")
         makers: list[Callable[[], ScorerFolder]] = [lambda: bundled]
         if not options.bundled_only:
-            makers.append(lambda: _released(Path(place) / "released"))
+            makers.append(lambda: released_folder(Path(place) / "released"))
         speeds = tuple(_compare(make(), options.rounds) for make in makers)
         recall = _recall(bundled, options.scenes) if options.scenes else None
     figures = Figures(
@@ -167,7 +167,7 @@ def watching() -> Iterator[Watching]:
     from detector.cost import RTX_4090_FP16_FLOPS, gpu_share, tower_flops
     from detector.folder import read_folder
 
-    shapes = {"bundled": read_folder("bundled").record.shape, "SigLIP 2 B/16-256": released_shape()}
+    shapes = {"bundled": read_folder("bundled").record.shape, "SigLIP 2 B-16-256": released_shape()}
     for name, shape in shapes.items():
         for precision, faster in (("fp16", 1.0), ("fp8", 2.0)):
             for interval_s in (1.0, 2.0, 5.0):
@@ -189,7 +189,7 @@ def released_shape() -> Any:
     return shape_of(released_config(), (256, 256), 64)
 
 
-def _bundled(path: Path) -> ScorerFolder:
+def bundled_folder(path: Path) -> ScorerFolder:
     from detector.export import rewrite
     from detector.folder import read_folder
     from detector.pictures import of_scenes
@@ -199,7 +199,7 @@ def _bundled(path: Path) -> ScorerFolder:
     return add_int8(folder, list(of_scenes(folder.record.shape, PICTURES)))[0]
 
 
-def _released(path: Path) -> ScorerFolder:
+def released_folder(path: Path) -> ScorerFolder:
     """Random weights in the released shape, quantised on synthetic scenes."""
     import torch
 
@@ -217,7 +217,7 @@ def _released(path: Path) -> ScorerFolder:
     export.write_weights(towers, path)
     model.config.to_json_file(path / ARCHITECTURE, use_diff=False)
     (path / TOKENIZER).write_bytes((BUNDLED / TOKENIZER).read_bytes())
-    folder = export.write_record(path, adopt.record("SigLIP 2 B/16-256, random weights", model, towers, adopt.HALF))
+    folder = export.write_record(path, adopt.record("SigLIP 2 B-16-256, random weights", model, towers, adopt.HALF))
     return add_int8(folder, list(of_scenes(folder.record.shape, 12)))[0]
 
 

@@ -17,9 +17,7 @@ SENSOR_NOISE = 6.0
 """Standard deviation in grey levels of what a small sensor adds: some 4 Mbit/s, as many cameras are set to."""
 
 
-def camera_stream(
-    gop_s: float, seed: int = 4, *, codec: StreamCodec = "h264", length_s: float = LENGTH_S
-) -> Stream:
+def camera_stream(gop_s: float, seed: int = 4, *, codec: StreamCodec = "h264", length_s: float = LENGTH_S) -> Stream:
     """`length_s` of video in a loop, a key frame each `gop_s`."""
     import cv2
     import numpy as np

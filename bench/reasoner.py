@@ -22,7 +22,7 @@ from bench import report
 from bench.roofline import Ceiling, ceiling, decode_bytes, prefill_flops, timed, vision_flops
 
 if TYPE_CHECKING:
-    from bench.windows import Ask, Subject
+    from bench.windows import Ask, Dtype, Subject
     from reasoner.backends import Output
     from reasoner.backends.local import LocalBackend
     from reasoner.backends.writing import Writing
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = "float32" if device == "cpu" else "bfloat16"
+    dtype: Dtype = "float32" if device == "cpu" else "bfloat16"
     if device == "cpu":
         torch.set_num_threads(1)
     top = ceiling(device, getattr(torch, dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from reasoner.config import ReasonerConfig
 from reasoner.prompt import Message, messages
 from reasoner.speed import SpeedConfig
 
+Dtype = Literal["float32", "bfloat16"]
 Ask = tuple[list[Message], Sequence[NDArray[np.uint8]]]
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -50,12 +51,12 @@ class Subject(NamedTuple):
         return LocalBackend(self.random, processor, folder, config)
 
 
-def subject(name: str, device: str, dtype: str, new_tokens: int) -> Subject:
+def subject(name: str, device: str, dtype: Dtype, new_tokens: int) -> Subject:
     """`bundled`, a shape of SHAPES, a folder or a pulled name."""
     config = ReasonerConfig(
         model="bundled" if name in SHAPES else name, device=device, dtype=dtype, max_new_tokens=new_tokens,
         threads=1 if device == "cpu" else 0,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     return Subject(name, config, _random(SHAPES[name], device, dtype) if name in SHAPES else None)
 
 
@@ -118,7 +119,7 @@ def staged(backend: LocalBackend, count: int) -> list[Ask]:
         scene = Scene(8_300_000 + number, 40.0, kinds=["nothing", kind])
         truth = (scene.events + scene.lookalikes)[0]
         window = stage_window(scene, max(0.0, truth.evident_s - 2.5), 6.0, category)
-        rule = Rule(id=category, category=category, watch=category, question="?")
+        rule = Rule(id=category, category=category, watch=category, question="?")  # type: ignore[arg-type]
         seen = look(window, reasoner.target())
         asks.append((reasoner.prompt(seen, reasoner.question(rule), "en", ""), seen.pictures))
     return asks

@@ -1,4 +1,4 @@
-"""What the models in this installation can see, read from their folders without loading them."""
+"""What the models on this machine can see, read from their folders without loading them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = ("part", "model", "size", "sees")
 
 def models() -> list[tuple[str, str, str, str]]:
     """Rows of a table, the header first; a folder that is missing or damaged says so in its row."""
-    return [HEADER, _scorer(), _reasoner()]
+    return [HEADER, _scorer(), _reasoner(), *_pulled()]
 
 
 def _scorer() -> tuple[str, str, str, str]:
@@ -37,5 +37,15 @@ def _reasoner() -> tuple[str, str, str, str]:
     return ("reasoner", folder.name, _size(BUNDLED), ", ".join(sorted(categories)) or "any question")
 
 
+def _pulled() -> list[tuple[str, str, str, str]]:
+    from reasoner.pulled import pulled
+
+    return [
+        ("reasoner", f"{manifest.name} at {manifest.revision[:12]}", _size(folder), "any question")
+        for folder, manifest in pulled()
+    ]
+
+
 def _size(folder: Path) -> str:
-    return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -197,7 +197,9 @@ def _file(sibling: _Sibling) -> PulledFile:
 
 def _goes_on(reply: Any, begin: int, size: int) -> bool:
     """Whether a reply holds the rest of a file from `begin`."""
-    return reply.status == 206 and reply.headers.get("Content-Range", "").strip() == f"bytes {begin}-{size - 1}/{size}"
+    return bool(
+        reply.status == 206 and reply.headers.get("Content-Range", "").strip() == f"bytes {begin}-{size - 1}/{size}"
+    )
 
 
 def _piece(reply: Any) -> bytes:

@@ -15,6 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -127,7 +128,7 @@ def _require_bounded(files: Sequence[PulledFile], most: int) -> None:
             raise PullFailed(f"the site states no hash of {file.name}; take a mirror that does")
 
 
-def _json(path: Path) -> dict[str, object]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

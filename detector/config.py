@@ -46,7 +46,7 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The `[detector]` table."""
 
     model: str = "bundled"
-    """`bundled`, or a folder written by `witness train scorer`."""
+    """`bundled`, or a folder written by `witness train scorer` or, for a SigLIP 2, by `witness models export`."""
     engine: EngineKind = "auto"
     """`auto` takes the first that runs here: tensorrt, onnx on CUDA, onnx on the CPU, torch."""
     precision: Precision = "auto"

@@ -14,8 +14,8 @@ def tower_flops(shape: Shape) -> float:
     """Floating point operations of an image tower on one picture: twice its multiply-accumulates.
 
     With n cells, a width d and a depth L: each block 12 n d^2 (query, key, value, output, an MLP four times as wide)
-    and 2 n^2 d (scores and their mixture). Of a SigLIP, before them the patches, 3 p^2 d n, and after them the head, once
-    over all cells and once on each alone: (14 n + 10) d^2 + 4 n d. Of our own tower the convolutions of its stem
+    and 2 n^2 d (scores and their mixture). Of a SigLIP, before them the patches, 3 p^2 d n, and after them the head,
+    once over all cells and once on each alone: (14 n + 10) d^2 + 4 n d. Of our own tower the convolutions of its stem
     (`detector.model.ImageTower`) and the projection n d dim.
     """
     columns, rows = shape.grid

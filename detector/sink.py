@@ -1,7 +1,7 @@
 """The scaling of the pictures moved into the first convolution of a graph, for its 8-bit form.
 
-A convolution of `scale * x + shift` is one of `x` with scaled weights, plus what it makes of `shift` alone. With that, its
-input are the pictures' own bytes, which 8 bits hold exactly, and a pass over every pixel in float is gone.
+A convolution of `scale * x + shift` is one of `x` with scaled weights, plus what it makes of `shift` alone. With that,
+its input are the pictures' own bytes, which 8 bits hold exactly, and a pass over every pixel in float is gone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def sink_scaling(model: Any) -> bool:
-    """Changes an onnx.ModelProto in place; False, and nothing changed, where its beginning is not what we export: a chain
-    of Transpose, Cast and products or sums with constants, from the uint8 (N, H, W, C) input to one Conv."""
+    """Changes an onnx.ModelProto in place; False, and nothing changed, where its beginning is not what we export: a
+    chain of Transpose, Cast and products or sums with constants, from the uint8 (N, H, W, C) input to one Conv."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
@@ -58,9 +58,13 @@ def sink_scaling(model: Any) -> bool:
     attributes = {each.name: helper.get_attribute_value(each) for each in convolution.attribute}
     even = np.broadcast_to(shift[:, None, None], (channels, height, width))
     level = _convolved(even, weights, attributes)
+    place = list(graph.node).index(chain[0])
+    for node in graph.node:
+        # Exporters ask the scaled pictures for their batch; the bytes have the same shape.
+        if node.op_type == "Shape" and node.input[0] == chain[-1].output[0]:
+            node.input[0] = "sunk.bytes"
     for node in chain:
         graph.node.remove(node)
-    place = list(graph.node).index(convolution)
     sunk = (
         helper.make_node("Transpose", [picture.name], ["sunk.turned"], name="sunk/Transpose", perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["sunk.turned"], ["sunk.bytes"], name="sunk/Cast", to=TensorProto.FLOAT),
@@ -75,11 +79,14 @@ def sink_scaling(model: Any) -> bool:
 
 
 def _chain(graph: Any, name: str) -> list[Any]:
-    """The nodes from a tensor on, as long as each has one reader, the first Conv included."""
+    """The nodes from a tensor on, as long as each has one reader, the first Conv included; its input may be asked for
+    its shape as well."""
     found: list[Any] = []
     while True:
         readers = [node for node in graph.node if name in node.input]
-        if len(readers) != 1 or readers[0].input[0] != name:
+        asked = [node for node in readers if node.op_type == "Shape"]
+        readers = [node for node in readers if node.op_type != "Shape"]
+        if len(readers) != 1 or readers[0].input[0] != name or (asked and readers[0].op_type != "Conv"):
             return []
         found.append(readers[0])
         if readers[0].op_type == "Conv":

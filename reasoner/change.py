@@ -20,21 +20,28 @@ REGION_LEVEL = 48
 """A map value from which a pixel counts as changed: 17 grey levels."""
 
 
-def change_maps(frames: NDArray[np.uint8], background: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def change_maps(
+    frames: NDArray[np.uint8], background: NDArray[np.uint8] | None = None, sway_px: int = 0
+) -> NDArray[np.uint8]:
     """uint8 (T, H, W, 3) RGB and background (H, W, 3) → uint8 (T, H, W), 0 unchanged, 255 wholly changed.
 
     Without a background the median of the frames stands for it. A change of exposure is divided out by the
-    ratio of the medians.
+    ratio of the medians. sway_px: how far the camera may sway: whatever the background shows within so many pixels of a
+    place is no change there.
     """
     if background is None:
         background = np.median(frames, axis=0).astype(np.uint8)
     still = cv2.blur(background, (3, 3))
     level = max(1.0, float(np.median(still[::4, ::4])))
+    around = np.ones((2 * sway_px + 1, 2 * sway_px + 1), np.uint8)
+    low, high = (cv2.erode(still, around), cv2.dilate(still, around)) if sway_px else (still, still)
     maps = np.empty(frames.shape[:3], np.uint8)
     for index, frame in enumerate(frames):
         smooth = cv2.blur(frame, (3, 3))
         gain = _exposure(smooth[::4, ::4], still[::4, ::4], level)
-        red, green, blue = cv2.split(cv2.absdiff(cv2.convertScaleAbs(smooth, alpha=gain), still))
+        lit = cv2.convertScaleAbs(smooth, alpha=gain)
+        apart = cv2.max(cv2.subtract(lit, high), cv2.subtract(low, lit)) if sway_px else cv2.absdiff(lit, still)
+        red, green, blue = cv2.split(apart)
         difference = cv2.max(cv2.max(red, green), blue)
         maps[index] = cv2.convertScaleAbs(cv2.subtract(difference, DEAD_LEVELS), alpha=SLOPE)
     return maps

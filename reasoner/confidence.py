@@ -4,7 +4,8 @@ Components, each 0..1: `coarse` (the ViT's score), `vlm_token` (the model's prob
 `detector_agreement` (claimed boxes against changed regions), `temporal_agreement` (claimed times against activity),
 `evidence_match` (both), `consistency` (answer and claims say the same), `frame_order` (pictures follow each other),
 `crop_check` (the cited boxes asked about again on their own); in the grey band also `counterfactual` (how much of the
-yes goes with the cited boxes) and `second_look` (a yes to a closer look), which no calibrator weighs.
+yes goes with the cited boxes), `self_consistency` (the share of yes among sampled answers) and `second_look` (a yes to
+a closer look), which no calibrator weighs.
 """
 
 from __future__ import annotations
@@ -100,6 +101,17 @@ def with_counterfactual(confidence: Confidence, score: float, contradicted: bool
 
 def with_second_look(confidence: Confidence, score: float) -> Confidence:
     """With a second look among the components: it counts as much as all that was found before, by the logits' mean."""
+    return _met(confidence, score, {"second_look": score})
+
+
+def with_votes(confidence: Confidence, share: float, probability: float) -> Confidence:
+    """With the share of yes among sampled answers as a component; what these votes tell (`vote.Tally.probability`)
+    counts as much as all that was found before."""
+    return _met(confidence, probability, {"self_consistency": share})
+
+
+def _met(confidence: Confidence, score: float, parts: Mapping[str, float]) -> Confidence:
+    """Halfway, by the logits' mean, to a score that stands beside all that was found before."""
     before, after = (_feature("vlm_token", value) for value in (confidence.p, score))
     p = _sigmoid((before + after) / 2)
     low, high = confidence.interval
@@ -107,7 +119,7 @@ def with_second_look(confidence: Confidence, score: float) -> Confidence:
         confidence,
         p=p,
         interval=(min(low, p), max(high, p)),
-        components={**confidence.components, "second_look": round(score, 6)},
+        components={**confidence.components, **{name: round(value, 6) for name, value in parts.items()}},
     )
 
 

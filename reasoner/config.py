@@ -43,6 +43,11 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     costs a second answer for each of these."""
     grey: tuple[Annotated[float, Meta(ge=0, le=1)], Annotated[float, Meta(ge=0, le=1)]] = (0.4, 0.75)
     """From and up to which probability a yes is also held against the picture without its evidence; equal: never."""
+    samples: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Answers drawn at random for a yes in the grey band, which vote with the weight of their evidence; 0: none. Not
+    for a model that was trained on a fixed spacing of frames, as the bundled one. Each costs an answer."""
+    sample_temperature: Annotated[float, Meta(gt=0, le=2)] = 0.7
+    """How far these answers may stray: 1 draws as the model believes, less stays nearer to its likeliest words."""
     unanswered_from: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Score of the first look from which a window goes to a person when the model gives no usable answer, or none."""
     timeout_s: Annotated[float, Meta(gt=0)] = 60.0

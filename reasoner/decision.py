@@ -24,6 +24,7 @@ CONFLICT_BELOW = 0.25
 DOUBTS = {
     "crop": "crop_contradicts",
     "masked": "evidence_not_needed",
+    "samples": "looks_disagree",
     "closer": "looks_disagree",
     "unlettered": "looks_disagree",
 }
@@ -108,7 +109,7 @@ def decide(
     in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
     if agreement.seen and in_conflict:
         reasons.append("evidence_conflict")
-    reasons += [DOUBTS[check.kind] for check in rechecks if check.status == "contradicted"]
+    reasons += dict.fromkeys(DOUBTS[check.kind] for check in rechecks if check.status == "contradicted")
     return ("needs_review" if reasons else "confirmed"), tuple(reasons)
 
 

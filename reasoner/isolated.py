@@ -81,6 +81,14 @@ class IsolatedBackend:
         output: Output = self._ask("answer", messages, pictures)
         return output
 
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        """Within `timeout_s` for each, because a model that has no room for all writes one after the other. Raises as
+        `answer` does."""
+        outputs: list[Output] = self._ask("sample", messages, pictures, count, temperature, seed, answers=count)
+        return outputs
+
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         if (width, height) not in self._sizes:
             self._sizes[width, height] = self._ask("fitted", width, height)
@@ -98,24 +106,24 @@ class IsolatedBackend:
         """Of the process while there is one."""
         return self._child.process.pid if self._child else None
 
-    def _ask(self, method: str, *values: Any) -> Any:
+    def _ask(self, method: str, *values: Any, answers: int = 1) -> Any:
         try:
-            return self._attempt(method, values)
+            return self._attempt(method, values, answers)
         except _Lost as error:
             log.error("the process of model %s %s; the question is asked once more", self.name, error)
         try:
             with self._again:
-                return self._attempt(method, values)
+                return self._attempt(method, values, answers)
         except _Lost as error:
             raise ModelFailed(
                 f"the process of model {self.name} {error}, for the second time over one question"
             ) from None
 
-    def _attempt(self, method: str, values: tuple[Any, ...]) -> Any:
+    def _attempt(self, method: str, values: tuple[Any, ...], answers: int) -> Any:
         with self._lock:
             child = self._alive()
         try:
-            reply = child.ask(method, values, self._config.timeout_s)
+            reply = child.ask(method, values, answers * self._config.timeout_s)
         except _Lost:
             with self._lock:
                 if self._child is child:

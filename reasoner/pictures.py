@@ -23,6 +23,8 @@ Pixels = NDArray[np.uint8]
 
 MOTION_SIZE = (160, 96)
 """Width and height of a motion picture, px, when a model's notes give none."""
+SWAY = 0.003
+"""Share of the width by which a camera may sway."""
 MAP_WIDTH = 640
 """Change maps are computed on frames at most this wide, px."""
 
@@ -78,6 +80,18 @@ def look_again(window: Window, target: Target, seen: Look, view: Box) -> tuple[P
     frames = _alike([decode(frame.jpeg, f"frame {index} {where}") for index, frame in enumerate(window.cut.frames)])
     background = decode(window.background, f"background {where}") if window.background else None
     return _shown(frames, background, view, seen.shown, target)
+
+
+def steady_maps(window: Window) -> Pixels:
+    """Change maps as those of a look, of a camera that may sway: edges of what is always there are no change in them.
+
+    Raises as `look` does.
+    """
+    where = f"of window {window.window_id}"
+    frames = _alike([decode(frame.jpeg, f"frame {index} {where}") for index, frame in enumerate(window.cut.frames)])
+    background = decode(window.background, f"background {where}") if window.background else None
+    small, still = _comparable(frames, background)
+    return change_maps(small, still, max(1, round(SWAY * small.shape[2])))
 
 
 def decode(jpeg: bytes, what: str) -> Pixels:

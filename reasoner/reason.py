@@ -15,13 +15,14 @@ from ingest.config import Point
 from reasoner import degenerate
 from reasoner.backends import Backend, Output, open_backend
 from reasoner.boxes import Box
-from reasoner.confidence import combine, with_counterfactual, with_second_look
+from reasoner.confidence import combine, with_counterfactual, with_second_look, with_votes
 from reasoner.config import Language, ReasonerConfig
 from reasoner.counterfactual import counterfactual
 from reasoner.crop_check import crop_check
 from reasoner.decision import DOUBTS, components, decide, stands_in, sureness
 from reasoner.evidence import Binding, Frame, bind, nearest
 from reasoner.parse import Parsed, parse
+from reasoner.poll import poll
 from reasoner.prompt import Message, messages, prompt_sha256
 from reasoner.second_look import second_look
 from reasoner.unanswered import unanswered
@@ -105,7 +106,7 @@ class Reasoner:
         weighed = self.weigh(window, rule, seen, output, parsed, binding, again=stands and fault is None)
         counts = notes is None or sureness(weighed.confidence.components) >= notes.yes_from
         if counts and stands and fault is None:
-            weighed = self.doubt(window, rule, binding, weighed)
+            weighed = self.doubt(window, rule, zones, seen, binding, weighed)
         decision, reasons = decide(
             parsed, binding, weighed.agreement, weighed.confidence.p, self.config.review_below, weighed.rechecks
         )
@@ -210,9 +211,17 @@ class Reasoner:
         confidence = combine(parts, notes.calibrator if notes else None)
         return Weighed(agreement, confidence, () if crop is None else (crop,))
 
-    def doubt(self, window: Window, rule: Rule, binding: Binding, weighed: Weighed) -> Weighed:
-        """Before a person is bothered, a yes in the grey band is held against the picture without its boxes, and looked
-        at more closely."""
+    def doubt(
+        self,
+        window: Window,
+        rule: Rule,
+        zones: Mapping[str, Sequence[Point]],
+        seen: Look,
+        binding: Binding,
+        weighed: Weighed,
+    ) -> Weighed:
+        """Before a person is bothered, a yes in the grey band is held against the picture without its boxes, put to the
+        vote of several answers, and looked at more closely."""
         low, high = self.config.grey
         if not binding.bound or not low <= weighed.confidence.p < high:
             return weighed
@@ -222,6 +231,11 @@ class Reasoner:
         rechecks = (*weighed.rechecks, masked)
         notes = self.backend.notes
         if notes is None or notes.group_step_s is None:
+            if self.config.samples:
+                votes, polled = poll(self, window, rule, zones, seen)
+                if votes.votes:
+                    confidence = with_votes(confidence, votes.share, votes.probability)
+                rechecks = (*rechecks, polled)
             closer = second_look(self, window, rule, binding.bound)
             confidence = with_second_look(confidence, closer.score)
             rechecks = (*rechecks, closer)

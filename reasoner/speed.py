@@ -1,4 +1,4 @@
-"""Settings of the `[reasoner.speed]` table: how a local model is run. None of them changes an answer."""
+"""Settings of the `[reasoner.speed]` table: how a local model is run. None of them changes the words of an answer."""
 
 from typing import Annotated, Literal, NamedTuple
 

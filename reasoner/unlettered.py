@@ -21,6 +21,7 @@ from reasoner.change import REGION_LEVEL
 from reasoner.decision import stands_in, token_probability
 from reasoner.evidence import Binding, Frame, bind
 from reasoner.parse import Parsed, parse
+from reasoner.pictures import steady_maps
 from reasoner.verdict import Recheck
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 CELLS = 16
 """Across a picture, of what is left of all that did not change: a letter would have to be a third of it high."""
-REACH = 0.03
+REACH = 0.02
 """Share of the map's width by which what changed is widened: limbs in the colour of the wall belong to it."""
 CLEAR_FROM = 0.6
 """Probability from which the second look's yes stands against the first one's no, or the model's own `yes_from` where
@@ -60,7 +61,7 @@ def look_unlettered(
     began_s = time.perf_counter()
     notes = reasoner.backend.notes
     prompt = reasoner.prompt(seen, reasoner.question(rule), rule.language, "")
-    output = reasoner.backend.answer(prompt, unlettered(seen))
+    output = reasoner.backend.answer(prompt, unlettered(seen, steady_maps(window)))
     times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
     parsed = parse(output.text, times_s[-1])
     binding = bind(
@@ -86,14 +87,13 @@ def look_unlettered(
     return Second(output, parsed, binding, fault, recheck)
 
 
-def unlettered(seen: Look) -> tuple[Pixels, ...]:
+def unlettered(seen: Look, maps: Pixels) -> tuple[Pixels, ...]:
     """The pictures of a look, of the same shapes, with all that did not change blurred. Pure.
 
-    Of a motion pair the first frame and its luma are; its change maps hold nothing else than what changed anyway.
+    maps: what changed in each fine frame, uint8 (T, h, w) of the whole frame (`pictures.steady_maps`). Of a motion pair
+    the first frame and its luma are blurred; its change maps hold nothing else than what changed anyway.
     """
-    return tuple(
-        _picture(picture, seen.maps[at], seen.view) for picture, at in zip(seen.pictures, seen.shown, strict=True)
-    )
+    return tuple(_picture(picture, maps[at], seen.view) for picture, at in zip(seen.pictures, seen.shown, strict=True))
 
 
 def _picture(picture: Pixels, change_map: Pixels, view: Box) -> Pixels:
@@ -113,7 +113,8 @@ def kept(change_map: Pixels, view: Box, size: tuple[int, int]) -> NDArray[np.flo
     """
     height, width = change_map.shape
     reach = max(1, round(REACH * width))
-    mask = cv2.morphologyEx((change_map >= REGION_LEVEL).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    changed = (change_map >= REGION_LEVEL).astype(np.uint8)
+    mask = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
     soft = cv2.blur(wide.astype(np.float32), (reach | 1, reach | 1))
     x1, y1, x2, y2 = view.pixels((width, height))

@@ -49,13 +49,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without what it said."""
 
-    kind: Literal["crop", "masked", "closer", "unlettered"]
-    """`crop`: the cited boxes on their own; `masked`: everything but them; `closer`: their surroundings at a higher
-    resolution, in more frames; `unlettered`: all that did not change blurred, asked where a no stands against a first
-    look that is sure."""
+    kind: Literal["crop", "masked", "samples", "closer", "unlettered"]
+    """`crop`: the cited boxes on their own; `masked`: everything but them; `samples`: the same window, answered several
+    times with chance in the answers; `closer`: their surroundings at a higher resolution, in more frames; `unlettered`:
+    all that did not change blurred, asked where a no stands against a first look that is sure."""
     status: CheckStatus
     score: float
     """0..1. `crop`: how far the crop bears out a yes; `masked`: how much of the yes is gone without the boxes;
+    `samples`: the share of yes among the votes, each weighed by its evidence, 0.5 where nobody votes;
     `closer`, `unlettered`: how likely a yes is then."""
     cost_s: float
     tokens: int
@@ -80,7 +81,8 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True):
     components: dict[str, float]
     """`coarse`, `vlm_token`, `detector_agreement` (boxes), `temporal_agreement` (times), `evidence_match` (both),
     `consistency` (answer and claims), `frame_order`, `crop_check` (the cited boxes asked about again on their own; the
-    token's where nothing is cited)."""
+    token's where nothing is cited); in the grey band also `counterfactual`, `self_consistency` (the share of yes among
+    sampled answers that vote) and `second_look`."""
     calibration: Calibration
 
 

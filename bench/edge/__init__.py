@@ -42,7 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report to look at, anew after each part")
     parser.add_argument("--quick", action="store_true", help="shorter: a few minutes on a machine without GPU")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU, if any)")
-    parser.add_argument("--only", action="append", choices=NAMES, metavar="PART", help=f"of {', '.join(NAMES)}; again for more")
+    parser.add_argument(
+        "--only", action="append", choices=NAMES, metavar="PART", help=f"of {', '.join(NAMES)}; again for more"
+    )
     parser.add_argument("--part-limit", type=float, metavar="S", help="seconds after which a part is stopped")
 
 
@@ -77,25 +79,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def lines(figures: dict[str, Any]) -> Iterator[str]:
     """A line per figure."""
     from bench.edge.part import told
+    from bench.edge.power import told as told_power
 
     for part in msgspec.convert(figures, Figures).parts:
         yield f"{part.title}: {part.status}{f' ({part.reason})' if part.reason else ''}"
         yield from (f"  {told(figure)}" for figure in part.figures)
         if part.power is not None:
-            yield f"  {drawn(part)}"
-
-
-def drawn(part: Part) -> str:
-    """Power and memory of a part in a line."""
-    power = part.power
-    if power is None:
-        return "power: not run"
-    card = f"GPU {power.source}"
-    if power.vram_peak_mib is not None:
-        card = f"VRAM {power.vram_peak_mib / 1024:.2f} GiB at most"
-        if power.watts_mean is not None:
-            card += f", {power.watts_mean:.0f} W, {power.watts_peak:.0f} W at most"
-    return f"memory {power.memory_peak_mib / 1024:.2f} GiB at most; {card}"
+            yield f"  {told_power(part.power)}"
 
 
 def box(gpu: Sensor | str) -> Box:

@@ -93,9 +93,7 @@ def holds(found: dict[str, Any]) -> tuple[bool, str]:
     return not reasons, ", ".join(reasons)
 
 
-def _rows(
-    group: str, cameras: int, found: dict[str, Any], held: bool, why_not: str, wall_s: float
-) -> Iterator[Figure]:
+def _rows(group: str, cameras: int, found: dict[str, Any], held: bool, why_not: str, wall_s: float) -> Iterator[Figure]:
     details: dict[str, float | int | str | bool] = {
         "held": held,
         "events": found["events"],
@@ -128,5 +126,8 @@ def _floor() -> Limit:
     read = prefill_s(window_flops(QWEN3_VL_8B, 448, 448, 20), RTX_4090, "fp8")
     write = 60 * step_s(QWEN3_VL_8B, RTX_4090, 2250, 1, "fp8")
     floor = alert_floor_s(1.0, read, write)
-    formula = f"mean of 1 s/2 wait + 0.2 camera + 0.04 score + 0.18 fetch + 0.01 prepare + {read:.2f} read + {write:.2f} write + 0.02 publish"
+    formula = (
+        "mean of 1 s/2 wait + 0.2 camera + 0.04 score + 0.18 fetch + 0.01 prepare"
+        f" + {read:.2f} read + {write:.2f} write + 0.02 publish"
+    )
     return Limit(value=floor, of="RTX 4090 with the 8B in fp8", formula=formula, here=False, floor=True)

@@ -1,4 +1,4 @@
-"""`python -m bench.edge.child PART ASK`: measures one part and writes a figure a line. Started by bench/edge/part.py."""
+"""`python -m bench.edge.child PART ASK`: one part, a figure a line. Started by bench/edge/part.py."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ TOKENS_PER_PAIR = 10
 """Timestamp and marks before each pair of frames."""
 TOKENS_OF_PROMPT = 190
 NVDEC_FPS = {"h264": (700.0, 1000.0), "hevc": (1300.0, 1700.0)}
-"""1080p frames/s of one NVDEC of the Ada generation, from below to above, as recalled from NVIDIA's application note; no
-published table was at hand, so that these are orientation and no limit."""
+"""1080p frames/s of one NVDEC of the Ada generation, from below to above, as recalled from NVIDIA's application note;
+no published table was at hand, so that these are orientation and no limit."""
 
 
 class Peaks(NamedTuple):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 TITLE = "Decoding"
 ABOUT = (
-    "A generated 1080p25 camera. Streams per core is what one thread decodes of it by CPU time: every frame, or the key "
-    "frames alone, each reduced to the scorer's size, as Witness does. NVDEC decodes every frame, sessions in parallel; "
-    "then as many sessions as that promises are fed at 25 frames/s, and fewer until none falls behind."
+    "A generated 1080p25 camera. Streams per core is what one thread decodes of it by CPU time: every frame, or the "
+    "key frames alone, each reduced to the scorer's size, as Witness does. NVDEC decodes every frame, sessions in "
+    "parallel; then as many sessions as that promises are fed at 25 frames/s, and fewer until none falls behind."
 )
 AXIS = "sessions"
 

@@ -109,7 +109,7 @@ def _asked_smi(fields: tuple[str, ...]) -> list[str]:
 
 
 def card_of(values: list[str]) -> Card:
-    """Of nvidia-smi's words for `QUERY`; what a card does not tell is `[N/A]` there. Raises ValueError without memory."""
+    """Of nvidia-smi's words for `QUERY`; what a card does not tell is `[N/A]`. Raises ValueError without memory."""
     vram_mib, watts, percent = (_number(value) for value in values)
     if vram_mib is None:
         raise ValueError(f"nvidia-smi tells no memory: {values}")
@@ -118,6 +118,16 @@ def card_of(values: list[str]) -> Card:
 
 def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+
+
+def told(power: Power) -> str:
+    """In a line."""
+    card = f"GPU {power.source}"
+    if power.vram_peak_mib is not None:
+        card = f"VRAM {power.vram_peak_mib / 1024:.2f} GiB at most"
+        if power.watts_mean is not None:
+            card += f", {power.watts_mean:.0f} W, {power.watts_peak:.0f} W at most"
+    return f"memory {power.memory_peak_mib / 1024:.2f} GiB at most; {card}"
 
 
 class Meter:

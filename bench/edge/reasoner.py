@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.edge.limits import Peaks, Weights, peaks_of, prefill_s, step_s, windows_per_s
 from bench.edge.record import Ask, Figure, Limit
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TITLE = "Reasoner"
 ABOUT = (
     "Windows with pictures that no earlier window had, through the product's own loop; what is kept between windows is "
-    "switched off. `first token`: to the verdict. `whole answer`: all that the model writes, or 60 tokens. On a CPU by "
+    "switched off. Pictures to tensors is included. `first token`: to the verdict. `whole answer`: all that the model writes, or 60 tokens. On a CPU by "
     "CPU time with one thread. The limit is the vision tower's and the prompt's operations over the peak, and for each "
     "further token all weights, keys and values over the memory's bandwidth."
 )
@@ -86,20 +86,19 @@ def _without(group: str, reason: str) -> Figure:
 
 def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) -> Iterator[Figure]:
     """First token and whole answer, one caller and several."""
-    import gc
-
     from bench.roofline import timed
     from bench.windows import drawn, staged
     from bench.windows import subject as model
     from reasoner.speed import SpeedConfig
 
     say(f"loading {subject.group}")
+    _free()
     dtype = "float32" if ask.device == "cpu" else "bfloat16"
     made = model(subject.name, ask.device, dtype, subject.new_tokens)
     backend = made.load(SpeedConfig(features_mib=0, prefix_mib=0))
     gpu = ask.device == "cuda"
     callers_of = (1, 4, 8) if gpu else (1,)
-    count = (8 if ask.quick else 24) if gpu else (2 if ask.quick else 8)
+    count = (8 if ask.quick else 24) if gpu else (6 if ask.quick else 16)
     if backend.notes is not None:
         asks = staged(backend, count + 1)
     else:
@@ -115,7 +114,11 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
         value=len(asks) / first_s,
         unit="windows/s",
         limit=_limit(backend, prompt, peaks, 1, 1, subject.weights),
-        details={"ms_per_window": round(1000 * first_s / len(asks), 1), "tokens_in": prompt.length, "windows": len(asks)},
+        details={
+            "ms_per_window": round(1000 * first_s / len(asks), 1),
+            "tokens_in": prompt.length,
+            "windows": len(asks),
+        },
     )
     for callers in callers_of:
         say(f"{subject.group}: {callers} at once")
@@ -139,12 +142,16 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
             },
         )
     backend.close()
-    del made, backend
-    gc.collect()
-    if gpu:
-        import torch
 
-        torch.cuda.empty_cache()
+
+def _free() -> None:
+    """What the model before left on the card."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _answers(backend: LocalBackend, asks: Sequence[Question], callers: int) -> list[int]:

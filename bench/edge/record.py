@@ -1,14 +1,11 @@
-"""What a run of the edge benchmark leaves: parts, and in each of them figures with the limits that they stand beside."""
+"""What a run of the edge benchmark leaves: parts, and in each of them figures with the limits beside them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-
-SCHEMA_FILE = Path(__file__).with_name("edge.schema.json")
 
 PartName = Literal["nvdec", "vit", "reasoner", "cameras"]
 Status = Literal["ran", "not run", "failed", "stopped"]
@@ -132,14 +129,3 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     box: Box
     parts: tuple[Part, ...]
-
-
-def schema() -> dict[str, Any]:
-    """Of the printed object."""
-    from bench.report import schema as of
-
-    return of(Figures, "edge", "What a box with one GPU carries")
-
-
-if __name__ == "__main__":
-    SCHEMA_FILE.write_bytes(msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n")

@@ -1,4 +1,4 @@
-"""Pictures a second of the scorer: engine, precision and batch, on the bundled model and on a released model's shape."""
+"""Pictures a second of the scorer: engine, precision and batch, bundled and on a released model's shape."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
     """Raises nothing for an engine that does not run here: it has a figure that says so."""
     import torch
 
-    from bench.detector import _bundled, _released
+    from bench.detector import bundled_folder, released_folder
 
     torch.set_num_threads(1)
     products = {device: _products(device) for device in ("cpu", *(("cuda",) if ask.device == "cuda" else ()))}
@@ -61,7 +61,7 @@ def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
                 limit=_product_limit(torch, device, precision),
             )
     with tempfile.TemporaryDirectory() as place:
-        for name, make in (("bundled", _bundled), ("released", _released)):
+        for name, make in (("bundled", bundled_folder), ("released", released_folder)):
             say(f"preparing the {name} model")
             folder = make(Path(place) / name)
             for way in _ways(ask):
@@ -172,7 +172,9 @@ def _measured(
     spend_s, one_s = (2.0 if ask.quick else 6.0), 0.0
     for batch in BATCHES:
         if one_s * batch > CALL_LIMIT_S[ask.quick]:
-            reason = f"one call would take {one_s * batch:.0f} s; {'--quick' if ask.quick else 'this run'} leaves it out"
+            reason = (
+                f"one call would take {one_s * batch:.0f} s; {'--quick' if ask.quick else 'this run'} leaves it out"
+            )
             yield Figure(group=group, series=way.series, at=batch, unit=unit, limit=limit, not_run=reason)
             continue
         pictures = np.random.default_rng(batch).integers(0, 256, (batch, height, width, shape.channels), np.uint8)

@@ -40,6 +40,13 @@ class Backend(Protocol):
         """Greedy answer. Raises ModelFailed, or the Server errors."""
         ...
 
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        """`count` answers drawn at random, each by itself; the same seed draws the same, as far as the model computes
+        the same. temperature: above 0. Raises as `answer` does."""
+        ...
+
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """Width and height, px, at which the model sees a picture of this size."""
         ...

@@ -71,24 +71,36 @@ def glance(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def read_reply(body: bytes, where: str) -> Output:
-    """A chat completion → Output. Raises ServerRefused for anything else."""
+def drawn(temperature: float, seed: int, count: int) -> dict[str, Any]:
+    """Fields of a request for answers drawn at random, from the likeliest tokens only."""
+    return {"temperature": temperature, "top_k": TOP, "seed": seed, "n": count}
+
+
+def read_replies(body: bytes, where: str) -> list[Output]:
+    """A chat completion → an Output for each of its choices, at least one. Raises ServerRefused for anything else."""
     try:
         document = json.loads(body)
-        choice = document["choices"][0]
-        message = choice["message"]
-        text = str(message.get("content") or "")
-        thought = message.get("reasoning_content") or message.get("reasoning")
-        tokens = tuple(_token(entry) for entry in (choice.get("logprobs") or {}).get("content") or ())
         usage = document.get("usage") or {}
-        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or len(tokens))
-        finished = choice.get("finish_reason") == "stop"
+        read, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        choices = sorted(document["choices"], key=lambda choice: int(choice.get("index") or 0))
+        outputs = [_output(choice, read, written // len(choices)) for choice in choices]
+        if outputs:
+            return outputs
+        raise IndexError("no choice")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ServerRefused(f"{where} sent no chat completion; base_url must be of an OpenAI-compatible API") from error
+
+
+def _output(choice: Mapping[str, Any], read: int, written: int) -> Output:
+    """written: tokens that each choice has on average, for a server that does not list them."""
+    message = choice["message"]
+    text = str(message.get("content") or "")
+    thought = message.get("reasoning_content") or message.get("reasoning")
     if isinstance(thought, str) and thought and "</think>" not in text:
         # Servers with a reasoning parser take the thinking out of the text; the evidence is in there.
         text = f"<think>{thought}</think>\n{text}"
-    return Output(text, tokens, *counts, finished)
+    tokens = tuple(_token(entry) for entry in (choice.get("logprobs") or {}).get("content") or ())
+    return Output(text, tokens, read, len(tokens) or written, choice.get("finish_reason") == "stop")
 
 
 def _data_url(jpeg: bytes) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output
 from reasoner.backends.decode import is_served
+from reasoner.backends.draw import Draw
 from reasoner.backends.early import ANSWER, Early
 from reasoner.backends.engine import build
 from reasoner.backends.median import Median
@@ -23,6 +25,7 @@ from reasoner.prompt import Message
 if TYPE_CHECKING:
     import torch
 
+    from reasoner.backends.scheduler import Scheduler
     from reasoner.pixels import Pixels
 
 LAST_TIME_S = 19.9
@@ -57,17 +60,15 @@ class LocalBackend:
         return cls(load_model(folder, config), processor, folder, config)
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
-        import torch
+        (output,) = self._answers(messages, pictures, (None,))
+        return output
 
-        inputs = self.processor.encode(messages, pictures, normalised=False)
-        length = int(inputs["input_ids"].shape[1])
-        try:
-            return self._generated(inputs) if self.scheduler is None else self._written(inputs)
-        except torch.OutOfMemoryError as error:
-            raise ModelFailed(
-                f"model {self.name}: out of memory at {length} tokens; "
-                "lower max_frames, max_frame_pixels or speed.together, or take a smaller model"
-            ) from error
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        """Written together, from one reading of the prompt; numbers are drawn too, never read at their median."""
+        most = self._settings.max_new_tokens
+        return self._answers(messages, pictures, [Draw(temperature, seed, path, most) for path in range(count)])
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return self.processor.fitted(width, height)
@@ -75,31 +76,58 @@ class LocalBackend:
     def close(self) -> None:
         self.model = self.scheduler = None
 
-    def _written(self, inputs: Mapping[str, torch.Tensor]) -> Output:
+    def _answers(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], draws: Sequence[Draw | None]
+    ) -> list[Output]:
+        """An answer for each draw; None is greedy."""
+        inputs = self.processor.encode(messages, pictures, normalised=False)
+        with self._within_memory(int(inputs["input_ids"].shape[1])):
+            if self.scheduler is None:
+                return [self._generated(inputs, draw) for draw in draws]
+            return self._written(self.scheduler, inputs, draws)
+
+    @contextmanager
+    def _within_memory(self, length: int) -> Iterator[None]:
+        import torch
+
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise ModelFailed(
+                f"model {self.name}: out of memory at {length} tokens; "
+                "lower max_frames, max_frame_pixels or speed.together, or take a smaller model"
+            ) from error
+
+    def _written(
+        self, scheduler: Scheduler, inputs: Mapping[str, torch.Tensor], draws: Sequence[Draw | None]
+    ) -> list[Output]:
         """By our own loop, which shares what can be shared; the tokens are those of `generate`."""
-        scheduler = self.scheduler
-        assert scheduler is not None
-        prompt = prompted(self.model, inputs)
-        writing = Writing(prompt, self._settings.max_new_tokens, self._ends, self._early)
-        scheduler.answer(writing)
+        prompt, most = prompted(self.model, inputs), self._settings.max_new_tokens
+        writings = [Writing(prompt, most, self._ends, None if draw else self._early, draw) for draw in draws]
+        scheduler.answer(*writings)
+        return [self._output(writing) for writing in writings]
+
+    def _output(self, writing: Writing) -> Output:
+        length = writing.prompt.length
         if writing.short is not None:
             text, tokens = writing.short
-            return Output(text, tokens, prompt.length, len(tokens), True)
+            return Output(text, tokens, length, len(tokens), True)
         text = self.processor.written(writing.written)
         tokens = writing.tokens(self.processor)
-        return Output(text, tokens, prompt.length, len(writing.written), writing.complete)
+        return Output(text, tokens, length, len(writing.written), writing.complete)
 
-    def _generated(self, inputs: Mapping[str, torch.Tensor]) -> Output:
+    def _generated(self, inputs: Mapping[str, torch.Tensor], draw: Draw | None) -> Output:
         """By transformers' `generate`, one window at a time, for it keeps rotary state on the model object."""
         import torch
 
         recorder = _Recorder()
+        reading = self._reading if draw is None else [_Drawn(draw, recorder)]
         with self._lock, torch.inference_mode():
             there = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
             ids = self.model.generate(
                 **self.processor.normalise(there),
                 generation_config=self._settings,
-                logits_processor=[recorder, *self._reading],
+                logits_processor=[recorder, *reading],
             )
         length = int(inputs["input_ids"].shape[1])
         new = ids[0, length:].tolist()
@@ -121,6 +149,20 @@ class _Recorder:
             )
         self.tops.append((values[0], ids[0]))
         return scores
+
+
+class _Drawn:
+    """Puts the token that is drawn above all others, so that greedy generation takes it."""
+
+    def __init__(self, draw: Draw, recorder: _Recorder) -> None:
+        self._draw = draw
+        self._recorder = recorder
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        tops = self._recorder.tops
+        chosen = scores.clone()
+        chosen[0, self._draw.token(*tops[-1], len(tops) - 1)] = scores.max() + 1
+        return chosen
 
 
 def _greedy(model: Any, processor: Processor, max_new_tokens: int) -> Any:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output, grammar, retry
-from reasoner.backends.completion import GREEDY, OPENED, filled, glance, read_reply, wants_evidence
+from reasoner.backends.completion import GREEDY, OPENED, drawn, filled, glance, read_replies, wants_evidence
+from reasoner.backends.several import several
 from reasoner.backends.subject import request_id
 from reasoner.backends.wire import BROKEN_OFF, FAULTS, Reply, Wire
 from reasoner.config import ReasonerConfig
@@ -66,6 +67,8 @@ class ServerBackend:
         self._closed = threading.Event()
         self._constraint = grammar.constraint(config.structured, self.coordinates)
         self._glances = config.early_exit
+        self._several = True
+        """Whether one request may ask for several answers."""
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
         """Everything within `timeout_s`: the wait for a free request, every attempt and the pauses between them."""
@@ -74,7 +77,26 @@ class ServerBackend:
         whole = wants_evidence(messages)
         with self._slot(deadline_s):
             early = self._glance(said, deadline_s) if whole and self._glances else None
-            return early or self._complete(said, self._constraint if whole else {}, deadline_s)
+            return early or self._outputs(self._complete(said, whole, deadline_s))[0]
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        """All within `timeout_s`, as one answer."""
+        deadline_s = time.monotonic() + self._config.timeout_s
+        said = filled(messages, pictures, self._jpeg)
+        whole = wants_evidence(messages)
+
+        def ask(first: int, number: int) -> list[Output]:
+            reply = self._complete(said, whole, deadline_s, drawn(temperature, seed + first, number))
+            return [] if number > 1 and reply.status in NOT_UNDERSTOOD else self._outputs(reply)[:number]
+
+        with self._slot(deadline_s):
+            outputs, apart = several(ask, count, at_once=self._several)
+        if apart:
+            log.warning("%s %s; they are asked for one by one from now on", self._where, apart)
+            self._several = False
+        return outputs
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return fit(width, height, self._spec)
@@ -100,15 +122,23 @@ class ServerBackend:
         limit = models[self.name]
         return f"{self._where} serves {self.name}" + (f", at most {limit} tokens a window" if limit else "")
 
-    def _complete(self, said: Sequence[Mapping[str, Any]], constraint: Mapping[str, Any], deadline_s: float) -> Output:
-        fields: dict[str, Any] = {"messages": said, "max_tokens": self._config.max_new_tokens}
+    def _complete(
+        self,
+        said: Sequence[Mapping[str, Any]],
+        whole: bool,
+        deadline_s: float,
+        draw: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """whole: whether the answer is held to the form of an answer with evidence."""
+        constraint = self._constraint if whole else {}
+        fields: dict[str, Any] = {"messages": said, "max_tokens": self._config.max_new_tokens, **(draw or {})}
         reply = self._post({**fields, **constraint}, deadline_s)
         if constraint and reply.status in NOT_UNDERSTOOD:
             reply = self._post(fields, deadline_s)
             if reply.status == 200:
                 log.warning("%s does not hold a model to a form; it is asked without from now on", self._where)
                 self._constraint = {}
-        return self._output(reply)
+        return reply
 
     def _glance(self, said: Sequence[Mapping[str, Any]], deadline_s: float) -> Output | None:
         """An answer that ends with its first word, where that is a sure no; else None: the whole answer is needed."""
@@ -117,7 +147,7 @@ class ServerBackend:
             log.warning("%s does not go on with an answer that is begun; no early exit from now on", self._where)
             self._glances = False
             return None
-        seen = self._output(reply)
+        seen = self._outputs(reply)[0]
         tokens = (Token("<answer>", 0.0, (("<answer>", 0.0),)), *seen.tokens[:1])
         p = yes_probability(tokens)
         if p is None or not p < self._config.early_exit_below:
@@ -125,10 +155,10 @@ class ServerBackend:
         self._count(early=1)
         return seen._replace(text=f"{OPENED}{seen.tokens[0].text}</answer>", tokens=tokens, finished=True)
 
-    def _output(self, reply: Reply) -> Output:
+    def _outputs(self, reply: Reply) -> list[Output]:
         if reply.status != 200:
             raise ServerRefused(self._refusal(reply))
-        return read_reply(reply.body, self._where)
+        return read_replies(reply.body, self._where)
 
     def _post(self, fields: Mapping[str, Any], deadline_s: float) -> Reply:
         return self._ask("POST", "/chat/completions", {"model": self.name, **GREEDY, **fields}, deadline_s)

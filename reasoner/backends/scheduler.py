@@ -59,18 +59,20 @@ class Scheduler:
         self._arrived: deque[Writing] = deque()
         self._active: list[Writing] = []
 
-    def answer(self, writing: Writing) -> None:
-        """Returns when it is written. Raises what made it fail."""
+    def answer(self, *writings: Writing) -> None:
+        """Returns when all are written. Raises what made one fail."""
         import torch
 
         with self._door:
-            self._arrived.append(writing)
-            while not writing.done:
-                with self._turn, torch.inference_mode():
-                    if not writing.done:
-                        self._round()
-        if writing.error is not None:
-            raise writing.error
+            self._arrived.extend(writings)
+            for writing in writings:
+                while not writing.done:
+                    with self._turn, torch.inference_mode():
+                        if not writing.done:
+                            self._round()
+        for writing in writings:
+            if writing.error is not None:
+                raise writing.error
 
     def _round(self) -> None:
         """Start what has arrived while there are rows, then one step for all. An error ends only what it concerns."""
@@ -96,10 +98,16 @@ class Scheduler:
         prompt, row = writing.prompt, len(self._active)
         try:
             self.decoder.slots.make_room(1 << row.bit_length(), prompt.length + 1)
-            filled = self.prefixes.restore(prompt, row)
-            features = self.features.of(prompt.pictures)
-            logits = self.decoder.prefill(prompt, features, row, filled)
-            self.prefixes.keep(prompt, row)
+            twin = next((at for at, each in enumerate(self._active) if each.prompt is prompt), None)
+            if twin is None:
+                filled = self.prefixes.restore(prompt, row)
+                features = self.features.of(prompt.pictures)
+                logits = self.decoder.prefill(prompt, features, row, filled)
+                self.prefixes.keep(prompt, row)
+            else:
+                # Another answer to the same prompt: only its last token, which is never a picture's, is needed.
+                self.decoder.slots.move(twin, row, prompt.length - 1)
+                logits = self.decoder.prefill(prompt, (), row, prompt.length - 1)
             writing.filled = prompt.length
             if writing.early is not None and writing.early.forced and self._ends_early(writing, row):
                 return
@@ -169,7 +177,8 @@ class Scheduler:
         if writing.written:
             writing.filled += 1
         self.drafts.offered += len(guess)
-        for place, token in enumerate(chosen):
+        for place, greedy in enumerate(chosen):
+            token = writing.choice(values[place], near[place], greedy)
             writing.take(token, values[place], near[place])
             if writing.done or self._ends_at_thought(writing):
                 return
@@ -199,7 +208,7 @@ class Scheduler:
             if not writing.done:
                 row += 1
                 continue
-            if writing.error is None:
+            if writing.error is None and writing.draw is None:
                 self.drafts.learn(writing.written)
             last = len(self._active) - 1
             if row < last:

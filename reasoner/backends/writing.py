@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reasoner.backends.draw import Draw
 from reasoner.backends.early import Early
 from reasoner.backends.prompted import Prompted
 from reasoner.errors import ModelFailed
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 class Writing:
     """Belongs to the thread that asked, and for the length of a round to the one that runs it."""
 
-    def __init__(self, prompt: Prompted, limit: int, ends: frozenset[int], early: Early | None = None) -> None:
-        """limit: most new tokens. ends: tokens that end an answer."""
+    def __init__(
+        self,
+        prompt: Prompted,
+        limit: int,
+        ends: frozenset[int],
+        early: Early | None = None,
+        draw: Draw | None = None,
+    ) -> None:
+        """limit: most new tokens. ends: tokens that end an answer. draw: for a sampled answer; none: greedy."""
         self.prompt = prompt
         self.early = early
+        self.draw = draw
         self.written: list[int] = []
         self.tops: list[tuple[list[float], list[int]]] = []
         """Of each written token the likeliest ones: log-probabilities and ids."""
@@ -55,6 +64,10 @@ class Writing:
     def next_position(self) -> int:
         """Rotary position of the last written token, which is the next to go through the model."""
         return self.prompt.next_position + len(self.written) - 1
+
+    def choice(self, values: Sequence[float], ids: Sequence[int], greedy: int) -> int:
+        """The next token: what greedy reading chose, or what is drawn from the likeliest."""
+        return greedy if self.draw is None else self.draw.token(values, ids, len(self.written))
 
     def take(self, token: int, values: Sequence[float], ids: Sequence[int]) -> None:
         """One more token, and the likeliest at its place."""

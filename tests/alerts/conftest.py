@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reasoner.verdict import Recheck
 from tests.alerts.console_browser import ARGUMENTS, chromium, opened
 from tests.alerts.console_case import case
 from tests.alerts.console_site import GATE, HALL, Site, ago_ns, keep, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+
+RECHECKS = (
+    Recheck(kind="crop", status="supported", score=0.6, cost_s=0.412, tokens=96),
+    Recheck(kind="masked", status="contradicted", score=0.13, cost_s=1.26, tokens=240),
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def cases() -> list[Any]:
     return [
         case(3, "abandoned_object", ago_ns(400), HALL),
         case(14, "fall", ago_ns(200), GATE, severity="critical", p=0.52, decision="needs_review",
-             reasons=("low_confidence",), checks=("supported", "unchecked", "contradicted")),
+             reasons=("low_confidence",), checks=("supported", "unchecked", "contradicted"), rechecks=RECHECKS),
         case(11, "fight", ago_ns(60), HALL, severity="low"),
     ]  # fmt: skip
 

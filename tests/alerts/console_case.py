@@ -33,6 +33,7 @@ from reasoner.verdict import (
     Decision,
     Evidence,
     ModelRecord,
+    Recheck,
     Verdict,
 )
 
@@ -130,6 +131,7 @@ def verdict_of(
     reasons: tuple[str, ...] = (),
     checks: tuple[CheckStatus, ...] = ("supported",),
     sentences: tuple[str, ...] = (),
+    rechecks: tuple[Recheck, ...] = (),
 ) -> Verdict:
     """Two or three claims about the objects of the scene's first event, with their true boxes."""
     scene, start_s, frames = seen.scene, seen.start_s, window.cut.frames
@@ -183,6 +185,7 @@ def verdict_of(
             },
             calibration=Calibration(id="cal-1", method="isotonic", ece=0.03, n=1840, date="2026-01-12"),
         ),
+        rechecks=rechecks,
         onset_utc_ns=onset_ns,
         end_utc_ns=None,
         peak_utc_ns=evidence[len(evidence) // 2].stamp.utc_ns,
@@ -209,6 +212,7 @@ def case(
     reasons: tuple[str, ...] = (),
     checks: tuple[CheckStatus, ...] = ("supported",),
     sentences: tuple[str, ...] = (),
+    rechecks: tuple[Recheck, ...] = (),
     language: str = "en",
 ) -> tuple[Alert, Window]:
     """One alert and the window it was made of."""
@@ -223,7 +227,9 @@ def case(
         language="zh" if language == "zh" else "en",
     )
     window = window_of(seen, onset_utc_ns, camera.id, rule.id)
-    verdict = verdict_of(seen, window, p=p, decision=decision, reasons=reasons, checks=checks, sentences=sentences)
+    verdict = verdict_of(
+        seen, window, p=p, decision=decision, reasons=reasons, checks=checks, sentences=sentences, rechecks=rechecks
+    )
     origin = Origin(
         site=SiteConfig(id="north-mall", tz=tz),
         node_id="edge-1",

@@ -26,9 +26,9 @@ FILE_WORK = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "sql
 
 @cache
 def window(number: int) -> Window:
-    """Far enough apart for a new alert every third time, near enough to merge otherwise; every fifteenth sees all that
-    the alert before it saw, and more."""
-    if number % 15 == 13:
+    """Far enough apart for a new alert every third time, near enough to merge otherwise; every sixth sees all that the
+    window before it saw, and more."""
+    if number % 6 == 1:
         before = window(number - 1).span
         return sample.window((before.start_utc_ns - sample.START_NS) / 1e9 + 0.5, frames=8, clip=False)
     return sample.window(20.0 * number + 100.0 * (number // 3), frames=6, clip=number % 2 == 0)
@@ -44,7 +44,7 @@ def end(store: Store, number: int, of: Window) -> None:
     if number % 5 == 4:
         store.shed(of.window_id, "queue_full")
         return
-    verdict = sample.verdict(of, p=0.7) if number % 5 != 3 else sample.no(of)
+    verdict = sample.no(of) if number % 5 == 3 or number % 6 == 1 else sample.verdict(of, p=0.7)
     latest = store.latest_alert("gate-1", "bag-left")
     outcome = decide(verdict, of, sample.RULE, sample.CAMERA, sample.ORIGIN, latest, verdict.reasoned_utc_ns)
     if isinstance(outcome, New):

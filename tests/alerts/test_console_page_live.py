@@ -10,7 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from alerts.alert import Alert, ClipRecord
+from alerts.retraction import retracted
 from detector.window import Window
+from reasoner.verdict import Verdict
+from tests.alerts import sample
 from tests.alerts.console_browser import headlines, opened, ready, until
 from tests.alerts.console_case import case
 from tests.alerts.console_site import GATE, STATUS, Site, ago_ns, keep, serving
@@ -61,7 +64,52 @@ def test_a_new_revision_changes_words_in_place(page: Page, own_site: Site) -> No
     until(page, "document.getElementById('headline').textContent === 'Something else by now'")
     assert len(headlines(page)) == 3 and headlines(page)[0] == "Something else by now"
     assert "4 merged" in page.locator("#about").inner_text()
+    own_site.store.close_alert(alert.alert_id)
+    until(page, "document.getElementById('about').innerText.includes('Over, nothing more came')")
     assert page.locator('#overlay .box[data-piece="2"][data-current="true"]').count() == 1
+
+
+def test_a_retracted_alert_is_struck_through_with_what_argues_against_it(page: Page, own_site: Site) -> None:
+    """A later look at the same footage, asked the same, that says no."""
+    ready(page)
+    alert, window, verdict = later_no(own_site)
+    before = page.locator(f'#cards [data-id="{alert.alert_id}"] .card')
+    assert before.get_attribute("data-state") == "open" and page.locator("#counter").is_hidden()
+    place = page.locator("#headline").inner_text()
+    own_site.store.retract(window.window_id, alert, verdict)
+    card = page.locator(f'#cards [data-id="{alert.alert_id}"] .card[data-state="retracted"]')
+    card.wait_for(timeout=2000)
+    assert page.locator("#headline").inner_text() == place and page.locator("#decision").inner_text() == "Retracted"
+    assert "Retracted" in card.inner_text() and "Confirmed" not in card.inner_text()
+    for struck in (card.locator(".head"), page.locator("#headline")):
+        assert "line-through" in struck.evaluate("node => getComputedStyle(node).textDecorationLine")
+    assert page.locator("#said").inner_text() == f"Retracted: {alert.headline}"
+    rows = page.locator("#counter li")
+    assert rows.count() == len(alert.counter_evidence) >= 2
+    assert alert.counter_evidence[0].note in rows.first.inner_text()
+    rows.first.scroll_into_view_if_needed()
+    until(page, "[...document.querySelectorAll('#counter img')].slice(0, 1).every((img) => img.naturalWidth > 0)")
+    assert "Taken back" in page.locator("#confidence").inner_text()
+    path = own_site.store.counter_path(alert.alert_id, alert.counter_evidence[0].frame.index_in_window)
+    url = f"/alerts/{alert.alert_id}/counter/{alert.counter_evidence[0].frame.index_in_window}.jpg"
+    assert own_site.get(url).content == path.read_bytes()
+    assert own_site.get(url.replace("/counter/", "/counter/9")).status_code == 404
+    path.write_bytes(path.read_bytes() + b"x")
+    assert own_site.get(url).status_code == 409
+
+
+def later_no(site: Site) -> tuple[Alert, Window, Verdict]:
+    """The newest alert of the site as taken back, and the spooled window that does it."""
+    alert = site.store.alerts(1)[0]
+    seen = site.store.window(alert.alert_id)
+    later = replace(seen, span=replace(seen.span, window_id="0" * 32))
+    said = replace(
+        sample.no(sample.window()), window_id=later.window_id, reasoned_utc_ns=later.span.flagged_utc_ns + 10**9
+    )
+    site.store.flag(later.span)
+    site.store.put_window(later)
+    last = len(later.cut.frames) - 1
+    return retracted(alert, said, later, (0, last), said.reasoned_utc_ns), later, said
 
 
 def test_the_first_alert_replaces_nothing_yet(browser: Browser, tmp_path: Path, cases: list[Any]) -> None:

@@ -27,6 +27,19 @@ def test_the_newest_alert_is_shown_at_once(view: Page, desk: Site) -> None:
     assert alerts[0].rule.question in text
 
 
+def test_what_was_asked_once_more_is_told_with_its_cost(view: Page, desk: Site) -> None:
+    ready(view)
+    assert view.locator("#rechecks").is_hidden()
+    view.keyboard.press("j")
+    rows = view.locator("#rechecks dl > div")
+    assert [row.inner_text().split("\n") for row in rows.all()] == [
+        ["The cited places alone", "bears it out", "0.60", "412 ms, 96 tokens"],
+        ["All but the cited places", "speaks against it", "0.13", "1.3 s, 240 tokens"],
+    ]
+    view.keyboard.press("k")
+    assert view.locator("#rechecks").is_hidden()
+
+
 def test_boxes_lie_on_the_picture_where_the_record_says(view: Page, desk: Site) -> None:
     ready(view)
     for size in ((1366, 768), (1000, 900), (390, 844)):

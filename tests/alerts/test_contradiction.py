@@ -27,7 +27,7 @@ from alerts.verify import verify
 from detector.rule import Rule
 from detector.window import Window
 from reasoner.boxes import Box
-from reasoner.verdict import Verdict
+from reasoner.verdict import Recheck, Verdict
 from tests.alerts import sample
 
 SECOND = 10**9
@@ -96,6 +96,9 @@ KEPT: dict[str, Callable[[], Later]] = {
     "an unsure yes": lambda: said(later(), reasons=("unsure_yes",)),
     "a no with a fault": lambda: said(later(), reasons=("answer_no", "output_repeats")),
     "not a clear no": lambda: later(token=CLEAR_NO + 0.01),
+    "not so clear when asked once more": lambda: said(
+        later(), rechecks=(Recheck(kind="closer", status="unchecked", score=0.4, cost_s=1.0, tokens=90),)
+    ),
     "no odds at all": lambda: said(later(), confidence=replace(later().verdict.confidence, components={"coarse": 0.9})),
     "begins after the first cited time": lambda: later(1.5),
     "ends too soon after the last": lambda: later(0.5, frames=5),

@@ -72,6 +72,6 @@ def test_the_share_of_a_gpu() -> None:
 def test_which_watching_is_within_a_hundredth() -> None:
     rows = {(row.model, row.precision, row.interval_s): row.share for row in watching()}
     assert all(share < 0.001 for (model, _, _), share in rows.items() if model == "bundled")
-    released = [rows["SigLIP 2 B/16-256", "fp16", interval_s] for interval_s in (1.0, 2.0, 5.0)]
+    released = [rows["SigLIP 2 B-16-256", "fp16", interval_s] for interval_s in (1.0, 2.0, 5.0)]
     assert np.allclose(np.diff(np.log(released)), -np.log([2.0, 2.5]))
     assert released[2] <= 0.01 < released[1]

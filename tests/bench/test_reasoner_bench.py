@@ -12,6 +12,8 @@ import pytest
 
 from bench.reasoner import SCHEMA_FILE, Figures, Overlap, Passes, Peak, Way, lines, schema
 from bench.roofline import Ceiling, ceiling, decode_bytes, prefill_flops, text_parameters, vision_flops
+from bench.windows import subject
+from reasoner.backends.decode import is_served
 
 
 def config_8b() -> Any:
@@ -41,6 +43,14 @@ def config_8b() -> Any:
 )
 def test_costs_are_those_of_the_published_shape(counted: Any, expected: float) -> None:
     assert counted(config_8b()) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "billions"), [("qwen3-vl-2b", 2.128), ("qwen3-vl-4b", 4.438), ("qwen3-vl-8b", 8.767)])
+def test_shapes_have_the_size_of_the_released_models(name: str, billions: float) -> None:
+    """On the meta device, which holds no numbers."""
+    made = subject(name, "meta", "bfloat16", 8).random
+    assert made.num_parameters() / 1e9 == pytest.approx(billions, abs=0.0006)
+    assert made.dtype.itemsize == 2 and is_served(made)
 
 
 def test_a_ceiling_is_measured() -> None:

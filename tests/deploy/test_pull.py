@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy.bundled import models
 from deploy.errors import DeployError, PullFailed, UsageError
 from deploy.hub import Hub
 from deploy.pull import pull
@@ -71,6 +72,7 @@ def test_a_pulled_checkpoint_is_pinned_hashed_and_opens_without_network(site: Si
     }
     assert all(authorization is None for *_, authorization in site.seen), "a mirror given by hand gets no token"
     before = len(site.seen)
+    assert ("reasoner", f"{NAME} at {COMMIT[:12]}") in [row[:2] for row in models()]
     assert locate(NAME) == folder
     from reasoner.backends.local import LocalBackend
 
@@ -155,7 +157,7 @@ def state(name: str, **fields: Any) -> Callable[[Site], None]:
 
 
 def give(**attributes: Any) -> Callable[[Site], None]:
-    return lambda site: [setattr(site, key, value) for key, value in attributes.items()] and None
+    return lambda site: vars(site).update(attributes)
 
 
 def without_safetensors(site: Site) -> None:

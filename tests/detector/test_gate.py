@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
@@ -131,6 +132,25 @@ def test_wall_clock_of_flagging() -> None:
 def test_rules_and_thresholds_must_fit(rules: list[Rule], thresholds: list[float]) -> None:
     with pytest.raises(ValueError, match="thresholds"):
         Gate(rules, thresholds, GateConfig())
+
+
+@pytest.mark.parametrize(
+    ("sure_from", "score", "sure"), [(None, 0.99, False), ([0.8], 0.79, False), ([0.8], 0.8, True), ([0.3], 0.6, True)]
+)
+def test_a_span_knows_whether_the_scorer_alone_would_be_believed(
+    sure_from: list[float] | None, score: float, sure: bool
+) -> None:
+    gate = Gate([RULE], [0.5], GateConfig(), sure_from)
+    for at, value in ((10, 0.55), (11, score), (12, 0.1)):
+        gate.update("cam", 0, at * SECOND, [value])
+    (span,) = gate.flush(13 * SECOND)
+    assert (span.sure_from, span.sure) == (None if sure_from is None else sure_from[0], sure)
+    stored = msgspec.json.decode(msgspec.json.encode(span), type=Span)
+    assert stored == span and stored.sure is sure
+    old = {name: value for name, value in msgspec.to_builtins(span).items() if name != "sure_from"}
+    assert not msgspec.convert(old, Span).sure
+    with pytest.raises(ValueError, match="sure from 2"):
+        Gate([RULE], [0.5], GateConfig(), [0.1, 0.2])
 
 
 def test_scores_must_fit() -> None:

@@ -156,7 +156,7 @@ WEIGHT = np.random.default_rng(3).normal(size=(4, 4)).astype(np.float32)
         ]),
         ("casts first already", [
             NODE("Cast", ["pictures"], ["a"], to=1), NODE("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
-            NODE("MatMul", ["b", "w"], ["c"]), NODE("Softmax", ["c"], ["tokens"]),
+            NODE("Mul", ["b", "small"], ["s"]), NODE("MatMul", ["s", "w"], ["c"]), NODE("Softmax", ["c"], ["tokens"]),
         ]),
         ("read in both precisions", [
             NODE("Transpose", ["pictures"], ["t"], perm=[0, 3, 1, 2]), NODE("Cast", ["t"], ["a"], to=1),

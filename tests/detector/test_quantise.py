@@ -92,6 +92,35 @@ def test_products_with_weights_are_quantised_and_the_weights_are_inside(
         assert kinds <= {np.dtype(np.int8), np.dtype(np.int32)}
 
 
+@pytest.mark.parametrize("kind", ["own", "siglip", "clip", "siglip2"])
+def test_the_scaling_sinks_into_the_first_convolution(kind: str, small_folder: ScorerFolder, tmp_path: Path) -> None:
+    """Same tokens, and the convolution reads bytes; NaFlex has none and stays as it is."""
+    import onnx
+    import onnxruntime
+
+    from detector.adopt import adopt
+    from detector.quantise import fold
+    from detector.sink import sink_scaling
+
+    folder = small_folder if kind == "own" else adopt(str(checkpoint(kind, tmp_path / "from")), tmp_path / "scorer")
+    whole, sunk = tmp_path / "whole.onnx", tmp_path / "sunk.onnx"
+    fold(folder.file(IMAGE_GRAPH), whole)
+    model = onnx.load(str(whole))
+    assert sink_scaling(model) is (kind != "siglip2")
+    onnx.save(model, str(sunk))
+    onnx.checker.check_model(str(sunk), full_check=True)
+    pictures = np.stack(noise(3, folder.record.shape))
+    before, after = (
+        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"pictures": pictures})
+        for path in (whole, sunk)
+    )
+    np.testing.assert_allclose(after[0], before[0], atol=3e-6)
+    if kind != "siglip2":
+        made = {name: node for node in model.graph.node for name in node.output}
+        (first,) = [node for node in model.graph.node if node.op_type == "Conv"][:1]
+        assert [made[first.input[0]].op_type, made[made[first.input[0]].input[0]].op_type] == ["Cast", "Transpose"]
+
+
 def test_no_picture_is_one_line(small_folder: ScorerFolder, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no picture to calibrate on"):
         quantise(small_folder.file(IMAGE_GRAPH), tmp_path / "out.onnx", [], symmetric=False)

@@ -36,6 +36,8 @@ def test_scores_have_a_column_for_each_rule(small: DetectorConfig) -> None:
     assert scores[:, :2].min() > 0 and scores.max() < 1
     assert scores[:2, 2].tolist() == [0, 0] and scores[2, 2] > 0
     assert scorer.thresholds.tolist() == pytest.approx([0.3, 0.77, 0.3])
+    known = read_folder(small.model).record.categories
+    assert scorer.sure_from == tuple(known[category].strict for category in ("fall", "fight", "running"))
     assert "onnx" in scorer.describe() and "3 rules" in scorer.describe()
 
 

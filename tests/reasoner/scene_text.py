@@ -189,11 +189,15 @@ def _caption(picture: NDArray[np.uint8], lens: Lens, text: NDArray[np.uint8]) ->
 
 
 def _laid(picture: NDArray[np.uint8], text: NDArray[np.uint8], share: float, top: float) -> None:
+    """Letters with a thin rim of their ground: what happens behind them is still to be seen."""
     height, width = picture.shape[:2]
     scale = min(share * width / text.shape[1], 0.3 * height / text.shape[0])
     small = cv2.resize(text, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     x, y = (width - small.shape[1]) // 2, int(top * height)
-    picture[y : y + small.shape[0], x : x + small.shape[1]] = small
+    ink = (np.abs(small.astype(int) - small[0, 0]).max(axis=2) > 60).astype(np.uint8)
+    cv2.copyTo(
+        small, cv2.dilate(ink, np.ones((3, 3), np.uint8)), picture[y : y + small.shape[0], x : x + small.shape[1]]
+    )
 
 
 _PAINT: dict[Place, Callable[[NDArray[np.uint8], Lens, NDArray[np.uint8]], None]] = {

@@ -60,6 +60,11 @@ class Scripted:
     def answer(self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]]) -> Output:
         return self.output
 
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        raise AssertionError("nobody asked for this")
+
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 

@@ -66,7 +66,7 @@ def cameras(name: str) -> list[Ask]:
     style: Any = "brief" if motion else "full"
     shapes = [(2, 96, 160, 3)] * 3 if motion else [(64, 96, 3), (96, 64, 3), (128, 128, 3)]
     asks: list[Ask] = []
-    for count in (2, 3) if motion else (2, 3, 5):
+    for count in (1, 2) if motion else (2, 3, 5):
         for camera, shape in enumerate(shapes):
             rng = np.random.default_rng(camera)
             pictures = [rng.integers(0, 256, shape, np.uint8) for _ in range(count + camera % 2)]
@@ -81,7 +81,7 @@ def cameras(name: str) -> list[Ask]:
 def line(request: pytest.FixtureRequest) -> Line:
     folder = "bundled" if request.param == "bundled" else str(request.getfixturevalue(request.param))
     config = ReasonerConfig(
-        model=folder, device="cpu", dtype="float32", threads=1, min_frame_pixels=1024, max_new_tokens=24,
+        model=folder, device="cpu", dtype="float32", threads=1, min_frame_pixels=1024, max_new_tokens=16,
         speed=SpeedConfig(plain=True),
     )  # fmt: skip
     asks = cameras(request.param)
@@ -128,7 +128,7 @@ def test_the_switches_do_what_they_say(line: Line) -> None:
     prompts = sum(output.tokens_in for output in line.plain)
     prefixes = scheduler.prefixes
     assert prefixes.reused_tokens + prefixes.computed_tokens == prompts
-    assert prefixes.reused_tokens > 0.35 * prompts
+    assert prefixes.reused_tokens > 0.2 * prompts
     assert scheduler.drafts.accepted > 0
     start = Barrier(len(line.asks))
 

@@ -220,13 +220,16 @@ def test_packed_weights_are_no_saving_on_an_older_card_or_a_cpu(tmp_path: Path) 
     assert 0 < here.free <= here.total
 
 
-class Live(TorchDispatchMode):
+weakly: Any = StorageWeakRef
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the tensors that are alive, and the most there ever were; those of `own` are left out."""
 
     def __init__(self, own: set[int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.own, self.peak = own, 0
-        self.live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.live: dict[int, tuple[Any, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -234,7 +237,7 @@ class Live(TorchDispatchMode):
             if isinstance(leaf, torch.Tensor) and leaf.device.type != "meta":
                 storage = leaf.untyped_storage()
                 if storage._cdata not in self.own:
-                    self.live[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+                    self.live[storage._cdata] = (weakly(storage), storage.nbytes())
         self.live = {key: value for key, value in self.live.items() if not value[0].expired()}
         self.peak = max(self.peak, sum(size for _, size in self.live.values()))
         return out

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from detector.rule import Rule
@@ -22,6 +23,7 @@ from reasoner.backends.local import LocalBackend
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ModelIncomplete
 from reasoner.isolated import Hello, IsolatedBackend
+from reasoner.prompt import messages
 from reasoner.reason import Reasoner
 
 CONFIG = ReasonerConfig(isolate=True, timeout_s=20.0, threads=1)
@@ -43,6 +45,15 @@ def test_it_says_what_the_model_says_in_this_process(
     assert apart.output
     assert (apart.output, apart.confidence, apart.model) == (here.output, here.confidence, here.model)
     assert (apart.decision, apart.evidence) == (here.decision, here.evidence)
+
+
+def test_it_draws_what_the_model_draws_in_this_process(isolated: IsolatedBackend) -> None:
+    rng = np.random.default_rng(2)
+    pictures = [rng.integers(0, 256, (2, 96, 160, 3), np.uint8) for _ in range(2)]
+    prompt = messages("Does somebody fall to the ground?", [0.0, 1.0], style="brief")
+    apart, here = (each.sample(prompt, pictures, 2, 1.0, 5) for each in (isolated, LocalBackend.load(CONFIG)))
+    assert apart == here
+    assert apart[0].text != apart[1].text
 
 
 def test_questions_share_one_process(isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule) -> None:

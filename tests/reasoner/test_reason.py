@@ -48,6 +48,11 @@ class Spoken:
         tokens = (Token("<answer>", 0.0, (("<answer>", 0.0),)), Token(first, float(np.log(p)), odds))
         return Output(self.text, tokens, 100, 10, True)
 
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        raise AssertionError("nobody asked for this")
+
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 

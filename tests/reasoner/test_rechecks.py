@@ -23,6 +23,7 @@ from reasoner.crop_check import MOST_CROPS, rated, view_around
 from reasoner.denser import APART_S, REACH_S, denser
 from reasoner.folder import Notes
 from reasoner.pictures import decode
+from reasoner.poll import seed_of
 from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
@@ -105,6 +106,11 @@ class Seeing:
     def place(t: float) -> str:
         x = 20 + 20 * t
         return f"[{x / 0.32:.0f},{80 / 0.18:.0f},{(x + 24) / 0.32:.0f},{136 / 0.18:.0f}]"
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        raise AssertionError("nobody asked for this")
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return width, height
@@ -251,6 +257,86 @@ def test_a_second_look_that_disagrees_goes_to_a_person(filmed: Window, rule: Rul
     verdict = judge(Wavering(0.74), filmed, rule)
     assert of(verdict, "closer")[0].status == "contradicted"
     assert verdict.decision == "needs_review" and "looks_disagree" in verdict.reasons and verdict.confidence.p < 0.6
+
+
+class Polled(Seeing):
+    """It says these when it is asked several times."""
+
+    def __init__(self, said: Sequence[str], **more: object) -> None:
+        super().__init__(0.72, **more)  # type: ignore[arg-type]
+        self.said = said
+        self.draws: list[tuple[int, float, int]] = []
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        self.draws.append((count, temperature, seed))
+        assert "Gate 1" not in messages[-1]["content"][-1]["text"]
+        return [Output(text, (), 100, 12, True) for text in self.said]
+
+
+def cites(*places: tuple[str, float], answer: str = "Yes.") -> str:
+    claims = "".join(f"The <obj>person</obj><box>{place}</box>at<t>{t}</t>s falls." for place, t in places)
+    return f"<think>{claims}</think><answer>{answer}</answer>"
+
+
+GOOD = cites((Seeing.place(0.0), 0.0), (Seeing.place(5.5), 5.5))
+RIGHT = cites((Seeing.place(5.5), 5.5))
+WRONG, BARE, BEYOND = cites(("[800,10,900,200]", 3.0)), "<answer>Yes.</answer>", cites((Seeing.place(5.5), 60.0))
+NO = "<think>Nobody falls.</think><answer>No.</answer>"
+SILENT = ["", "<answer>Perhaps.</answer>", f"<answer>{'round and ' * 60}</answer>", "<answer>没有人。</answer>"]
+POLLS: list[tuple[str, list[str], str, float]] = [
+    ("all see it", [GOOD] * 4, "supported", 1.0),
+    ("evidence against bare words", [GOOD, GOOD, NO, NO], "supported", 0.6),
+    ("outvoted", [GOOD, NO, NO, NO], "contradicted", 0.35),
+    ("yes to the wrong place", [WRONG, WRONG, NO, NO], "contradicted", 0.3),
+    ("yes without a place", [BARE, BARE, NO, NO], "contradicted", 0.25),
+    ("yes outside of what was shown", [BEYOND, BEYOND, NO, NO], "contradicted", 0.25),
+    ("yes outside of the zone", [RIGHT, RIGHT, NO, NO], "contradicted", 0.25),
+    ("nobody answers", SILENT, "unchecked", 0.5),
+    ("one answers", [*SILENT[:3], GOOD], "supported", 1.0),
+]
+
+
+@pytest.mark.parametrize(("said", "status", "share"), [row[1:] for row in POLLS], ids=[row[0] for row in POLLS])
+def test_several_answers_vote_by_their_evidence(
+    crossing: Make, rule: Rule, said: list[str], status: str, share: float
+) -> None:
+    window, zones = crossing(), {"door": [(0.0, 0.0), (0.3, 0.0), (0.3, 1.0), (0.0, 1.0)]}
+    ruled = replace(rule, zones=("door",))
+    backend = Polled(said)
+    config = ReasonerConfig(samples=4, sample_temperature=0.9)
+    verdict = Reasoner(backend, config).reason(window, ruled, zones, "Gate 1")
+    before = Reasoner(Polled([]), ReasonerConfig()).reason(window, ruled, zones, "Gate 1")
+    assert backend.draws == [(4, 0.9, seed_of(window.window_id))]
+    (check,) = of(verdict, "samples")
+    assert (check.status, check.score) == (status, pytest.approx(share, abs=0.05))
+    assert check.tokens == 100 + 4 * 12 and check.cost_s >= 0
+    assert [each.kind for each in verdict.rechecks] == ["crop", "masked", "samples", "closer"]
+    assert (verdict.decision, verdict.reasons) == (
+        ("needs_review", ("looks_disagree",)) if status == "contradicted" else ("confirmed", ())
+    )
+    if status == "unchecked":
+        assert verdict.confidence == before.confidence
+        return
+    assert verdict.confidence.components["self_consistency"] == check.score
+    assert (verdict.confidence.p > before.confidence.p) == (status == "supported")
+
+
+@pytest.mark.parametrize(
+    ("settings", "notes"),
+    [
+        ({}, None),  # as shipped
+        ({"samples": 4, "grey": (0.0, 0.0)}, None),
+        ({"samples": 4}, Notes(group_step_s=1.0)),
+    ],
+    ids=["off", "not in the grey band", "a model of a fixed spacing"],
+)
+def test_nothing_is_drawn_where_it_is_not_wanted(
+    crossing: Make, rule: Rule, settings: dict[str, object], notes: Notes | None
+) -> None:
+    verdict = judge(Seeing(0.72, notes=notes), crossing(), rule, **settings)
+    assert not of(verdict, "samples") and "self_consistency" not in verdict.confidence.components
 
 
 def test_a_no_and_an_answer_without_evidence_cost_nothing_more(crossing: Make, rule: Rule) -> None:

@@ -277,6 +277,90 @@ def test_another_kind_of_question_is_held_to_no_form(serve: Serve) -> None:
     assert "continue_final_message" not in asked
 
 
+DRAWN = [f"<think>So.</think><answer>{word} {number}.</answer>" for number in range(8) for word in ("Yes", "No")]
+
+
+def alone(backend: ServerBackend, server: Vllm, seed: int) -> str:
+    """What the server draws with this seed, one answer at a time."""
+    (output,) = backend.sample(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)], 1, 0.9, seed)
+    server.asked.pop()
+    return output.text
+
+
+@pytest.mark.parametrize(
+    ("several", "first", "later"),
+    [("seeded", 1, 1), ("ignored", 5, 5), ("refused", 6, 5), ("one seed", 5, 5)],
+)
+@pytest.mark.parametrize("structured", [True, False])
+def test_several_answers_are_drawn(serve: Serve, several: Any, first: int, later: int, structured: bool) -> None:
+    """The same ones, however the server takes it; and what it cannot do is asked for once."""
+    server = serve(drawn=DRAWN, several=several, structured=structured)
+    backend = ServerBackend(config(server))
+    ask = (messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
+    if not structured:
+        backend.answer(*ask)  # and from now on without
+    expected = [alone(backend, server, 41 + number) for number in range(5)]
+    assert len(set(expected)) > 2
+    for requests in (first, later):
+        server.asked.clear()
+        assert [output.text for output in backend.sample(*ask, 5, 0.9, 41)] == expected
+        assert len(server.asked) == requests
+        assert {(asked["temperature"], asked["top_k"], asked["top_p"]) for asked in server.asked} == {(0.9, 20, 1)}
+        assert server.asked[0]["seed"] == 41
+        assert all(("structured_outputs" in asked) is structured for asked in server.asked)
+    assert [asked["n"] for asked in server.asked] == ([5] if several == "seeded" else [1] * 5)
+    assert "n" not in backend_answer(backend, server)
+
+
+def backend_answer(backend: ServerBackend, server: Vllm) -> dict[str, Any]:
+    """What a greedy answer asks for."""
+    ask(backend)
+    assert server.asked[-1]["temperature"] == 0
+    return server.asked[-1]
+
+
+def test_a_server_that_is_sure_is_asked_for_one_more_and_believed(serve: Serve) -> None:
+    server = serve(SAID)
+    backend = ServerBackend(config(server))
+    outputs = backend.sample(messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)], 4, 0.7, 3)
+    assert [output.text for output in outputs] == [SAID] * 4
+    assert [(asked["n"], asked["seed"]) for asked in server.asked] == [(4, 3), (1, 4)]
+    assert {output.tokens_in for output in outputs} == {812}
+    assert len({output.tokens_out for output in outputs}) == 1
+
+
+def test_a_draw_that_is_refused_either_way_changes_nothing(serve: Serve) -> None:
+    def too_long(handler: vllm.Handler) -> None:
+        handler.refuse(400, "maximum context length is 32768 tokens")
+
+    server = serve(drawn=DRAWN, faults=[too_long] * 4)
+    backend = ServerBackend(config(server))
+    ask = (messages("Why?", [0.0]), [np.zeros((64, 64, 3), np.uint8)])
+    with pytest.raises(ServerRefused, match="maximum context length"):
+        backend.sample(*ask, 3, 0.9, 1)
+    server.asked.clear()
+    assert len(backend.sample(*ask, 3, 0.9, 1)) == 3
+    assert [asked["n"] for asked in server.asked] == [3]
+
+
+def test_a_poll_on_a_server(serve: Serve, crossing: Callable[..., Window], rule: Rule) -> None:
+    """From the configuration to the verdict: a yes that three draws of four do not bear out."""
+    server = serve(p_yes=0.9, drawn=["<think>Nobody.</think><answer>No.</answer>"], several="seeded")
+    settings = {"crop_check": False, "grey": (0.0, 1.0), "sample_temperature": 1.1}
+    window = crossing()
+    with_poll = Reasoner.load(config(server, samples=4, **settings)).reason(window, rule, {})
+    draws = [asked for asked in server.asked if asked["temperature"]]
+    server.asked.clear()
+    without = Reasoner.load(config(server, **settings)).reason(window, rule, {})
+    assert not any(asked["temperature"] for asked in server.asked)
+    assert [(asked["temperature"], asked["n"]) for asked in draws] == [(1.1, 4), (1.1, 1)]
+    (check,) = [check for check in with_poll.rechecks if check.kind == "samples"]
+    assert (check.status, check.score) == ("contradicted", 0.0)
+    assert with_poll.confidence.components["self_consistency"] == 0.0
+    assert with_poll.confidence.p < without.confidence.p
+    assert (with_poll.decision, with_poll.reasons.count("looks_disagree")) == ("needs_review", 1)
+
+
 def test_an_early_no_takes_the_way_of_any_other(serve: Serve, crossing: Callable[..., Window], rule: Rule) -> None:
     verdict = Reasoner.load(config(serve(p_yes=0.02), early_exit=True)).reason(crossing(), rule, {})
     assert (verdict.decision, verdict.reasons, verdict.answer) == ("rejected", ("answer_no",), "No")

@@ -17,7 +17,7 @@ from reasoner.backends import Output
 from reasoner.boxes import Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.folder import Notes
-from reasoner.pictures import Target, look
+from reasoner.pictures import Target, look, steady_maps
 from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
@@ -30,14 +30,19 @@ SIGN = (slice(10, 60), slice(150, 310))
 """Rows and columns of the sign."""
 
 
-def lettered(*, background: bool = True, figure: bool = True, sign: bool = True) -> Window:
-    """A figure walks below a sign that says no; the scorer is sure of it."""
+def lettered(*, background: bool = True, figure: bool = True, sign: bool = True, sway_px: float = 0.0) -> Window:
+    """A figure walks below a sign that says no; the scorer is sure of it. sway_px: of the camera, to either side."""
     still = scene()
     if sign:
         cv2.putText(still, "SAY NO", (152, 50), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (255, 255, 255), 3)
         cv2.putText(still, "SAY NO", (152, 50), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (0, 0, 0), 1)
     times = [0.5 * k for k in range(12)]
     pictures = [with_figure(still, round(20 + 20 * t), 100) if figure else still for t in times]
+    moved = [np.array([[1, 0, sway_px * (-1) ** at], [0, 1, 0]], np.float32) for at in range(len(times))]
+    pictures = [
+        np.asarray(cv2.warpAffine(picture, move, (320, 180), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        for picture, move in zip(pictures, moved, strict=True)
+    ]
     window = window_of(pictures, times, still if background else None)
     return msgspec.structs.replace(window, span=msgspec.structs.replace(window.span, score=0.95, sure_from=0.9))
 
@@ -48,11 +53,12 @@ def edges(picture: Pixels) -> float:
     return float(np.abs(np.diff(part, axis=1)).mean())
 
 
-@pytest.mark.parametrize("background", [True, False])
-def test_what_stands_still_cannot_be_read_and_what_moved_is_as_it_was(background: bool) -> None:
-    seen = look(lettered(background=background), Target(motion=False, input_size=None, max_pictures=12, whole=True))
+@pytest.mark.parametrize(("background", "sway_px"), [(True, 0.0), (False, 0.0), (True, 0.7)])
+def test_what_stands_still_cannot_be_read_and_what_moved_is_as_it_was(background: bool, sway_px: float) -> None:
+    window = lettered(background=background, sway_px=sway_px)
+    seen = look(window, Target(motion=False, input_size=None, max_pictures=12, whole=True))
     before = [picture.copy() for picture in seen.pictures]
-    plain = unlettered(seen)
+    plain = unlettered(seen, steady_maps(window))
     assert all(np.array_equal(one, other) for one, other in zip(before, seen.pictures, strict=True))
     for at, (one, other) in enumerate(zip(seen.pictures, plain, strict=True)):
         assert one.shape == other.shape and other.dtype == np.uint8
@@ -65,8 +71,9 @@ def test_what_stands_still_cannot_be_read_and_what_moved_is_as_it_was(background
 
 def test_of_a_motion_pair_the_frame_and_its_luma_are_blurred() -> None:
     target = Target(motion=True, input_size=(160, 96), max_pictures=7, contiguous=True, whole=True)
-    seen = look(lettered(), target)
-    for one, other in zip(seen.pictures, unlettered(seen), strict=True):
+    window = lettered()
+    seen = look(window, target)
+    for one, other in zip(seen.pictures, unlettered(seen, steady_maps(window)), strict=True):
         assert np.array_equal(one[1, ..., 1:], other[1, ..., 1:])
         assert np.array_equal(other[1, ..., 0], cv2.cvtColor(other[0], cv2.COLOR_RGB2GRAY))
         grey = [picture[0][5:30, 80:155].astype(int) for picture in (one, other)]
@@ -105,6 +112,16 @@ class Obedient:
         )
         said = f"<think>{claims}</think><answer>Yes, from 0.0s to 5.5s.</answer>" if p > 0.5 else "<answer>No.</answer>"
         return Output(said, (Token("<answer>", 0.0, ()), Token(word, dict(odds)[word], odds)), 100, 10, True)
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        raise AssertionError("nobody asked for this")
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        return [self.answer(messages, pictures)] * count
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return width, height

@@ -4,12 +4,13 @@ and can be slow, broken or overloaded."""
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 KEY = "sk-test-4f1c9b2e"
 MODEL = "Qwen/Qwen3-VL-8B-Instruct"
@@ -81,7 +82,26 @@ class Handler(BaseHTTPRequestHandler):
                 return self.refuse(400, "Cannot set both `continue_final_message` and `add_generation_prompt`")
             word = "Yes" if self.server.p_yes >= 0.5 else "No"
             return self.send(200, completion(word + ".", p_yes=self.server.p_yes, limit=body["max_tokens"]))
-        return self.send(200, completion(self.server.text, p_yes=self.server.p_yes, limit=body["max_tokens"]))
+        count = body.get("n") or 1
+        if count > 1 and self.server.several == "refused":
+            return self.refuse(400, "n must be 1")
+        count = 1 if self.server.several == "ignored" else count
+        replies = [
+            completion(self.said(body, index), p_yes=self.server.p_yes, limit=body["max_tokens"])
+            for index in range(count)
+        ]
+        reply = replies[0]
+        reply["choices"] = [{**each["choices"][0], "index": index} for index, each in enumerate(replies)]
+        reply["choices"].reverse()  # vLLM's come as they are done
+        reply["usage"]["completion_tokens"] = sum(each["usage"]["completion_tokens"] for each in replies)
+        return self.send(200, reply)
+
+    def said(self, body: dict[str, Any], index: int) -> str:
+        """As vLLM draws: an answer's number is added to the seed; other servers give one seed to all."""
+        if not body["temperature"] or not self.server.drawn:
+            return self.server.text
+        number = index if self.server.several == "seeded" else 0
+        return random.Random(body["seed"] + number).choice(self.server.drawn)
 
     def refuse(self, status: int, message: str, **headers: str) -> None:
         self.send(status, {"error": {"message": message, "type": "Error", "param": None, "code": status}}, **headers)
@@ -99,15 +119,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Vllm(ThreadingHTTPServer):
-    """`faults`: what happens to the next requests, one each; after them it answers `text`."""
+    """`faults`: what happens to the next requests, one each; after them it answers `text`, or with a temperature one of
+    `drawn`. `several`: what it does when several answers are asked for."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, text: str = SAID, *, faults: Sequence[Fault] = (), p_yes: float = 0.95, takes_s: float = 0.0,
-                 structured: bool = True, continues: bool = True) -> None:  # fmt: skip
+                 structured: bool = True, continues: bool = True, drawn: Sequence[str] = (),
+                 several: Literal["seeded", "one seed", "ignored", "refused"] = "seeded") -> None:  # fmt: skip
         self.text, self.faults, self.p_yes, self.takes_s = text, list(faults), p_yes, takes_s
         self.structured, self.continues = structured, continues
+        self.drawn, self.several = drawn, several
         self.models = [MODEL, "other/model"]
         self.asked: list[dict[str, Any]] = []
         self.busy = self.most_busy = self.connections = 0

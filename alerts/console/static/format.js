@@ -52,6 +52,7 @@ const COMPONENTS = {
   coarse: "Watcher's score",
   crop_check: "Crop asked again",
   counterfactual: "Answer needs its evidence",
+  self_consistency: "Asked several times",
   second_look: "Closer look",
   consistency: "Answer fits its claims",
   frame_order: "Pictures in order",
@@ -62,8 +63,9 @@ export const componentName = (key) => (Object.hasOwn(COMPONENTS, key) ? COMPONEN
 const RECHECKS = {
   crop: "The cited places alone",
   masked: "All but the cited places",
-  closer: "The cited places, closer",
-  unlettered: "Everything, with no writing on the scene to be read",
+  samples: "The same once more, several times",
+  closer: "The cited places, closer and more often",
+  unlettered: "Everything, with no writing to be read",
 };
 
 /** What the model was shown when it was asked once more. */
@@ -80,7 +82,7 @@ const REASONS = {
   answer_no: "The model's answer was no.",
   crop_contradicts: "The cited places, shown on their own, do not bear out the answer.",
   evidence_not_needed: "The answer stays the same when the cited places are hidden.",
-  looks_disagree: "A second look came to another answer.",
+  looks_disagree: "Asked again, the model came to another answer.",
   unsure_yes: "The model's yes was not sure enough.",
   output_empty: "The model gave an empty answer.",
   output_endless: "The model did not come to an end.",

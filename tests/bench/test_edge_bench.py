@@ -1,0 +1,384 @@
+"""Limits are the published ones, parts that fail or take too long cost no other, and the report is whole by itself."""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+
+import bench.edge
+from bench.edge import cameras, limits, nvdec, power
+from bench.edge.limits import QWEN3_VL_8B, RTX_4090, peaks_of
+from bench.edge.page import page
+from bench.edge.part import run_part, told
+from bench.edge.plot import decades, number, ticks
+from bench.edge.record import Ask, Box, Figure, Figures, Limit, Part, Power, Status
+from bench.edge.reference import rows
+from bench.edge.schema import SCHEMA_FILE, schema
+from bench.roofline import PEAKS, text_parameters
+from ingest.simulator.stream import Stream, StreamCodec, encode
+
+B16, SO400M = (768, 12, 3072), (1152, 27, 4304)
+
+
+@pytest.mark.parametrize(
+    ("tower", "at_165", "at_330"),
+    [
+        ((224, 16, *B16), 4699, 9394),
+        ((256, 16, *B16, "pool"), 3524, 7046),
+        ((256, 16, *SO400M, "pool"), 749, 1497),
+        ((384, 14, *SO400M, "pool"), 246, 492),
+    ],
+)
+def test_pictures_a_second_at_the_peak_are_the_published_ones(tower: Any, at_165: float, at_330: float) -> None:
+    flops = limits.vit_flops(*tower)
+    assert limits.images_per_s(flops, RTX_4090.flops("fp16")) == pytest.approx(at_165, rel=2.5e-3)
+    assert limits.images_per_s(flops, RTX_4090.flops("fp8")) == pytest.approx(at_330, rel=2.5e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens", "bf16_ms", "fp8_ms"),
+    [((448, 256), 1410, 148, 87), ((448, 448), 2250, 246, 147), ((768, 448), 3650, 418, 253)],
+)
+def test_a_window_s_first_token_is_the_published_one(
+    size: tuple[int, int], tokens: int, bf16_ms: float, fp8_ms: float
+) -> None:
+    assert limits.window_tokens(QWEN3_VL_8B, *size, 20) == tokens
+    flops = limits.window_flops(QWEN3_VL_8B, *size, 20)
+    assert 1000 * limits.prefill_s(flops, RTX_4090) == pytest.approx(bf16_ms, abs=0.6)
+    assert 1000 * limits.prefill_s(flops, RTX_4090, "fp8") == pytest.approx(fp8_ms, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "alone", "with_keys", "eight"),
+    [("bf16", 67, 65, 453), ("fp8", 133, 128, 789), ("int4", 251, 232, 1208)],
+)
+def test_further_tokens_are_the_published_ones(weights: str, alone: float, with_keys: float, eight: float) -> None:
+    found = [
+        batch / limits.step_s(QWEN3_VL_8B, RTX_4090, tokens, batch, weights)
+        for tokens, batch in ((0, 1), (2250, 1), (2250, 8))
+    ]
+    assert found == pytest.approx([alone, with_keys, eight], rel=6e-3)
+
+
+def test_the_rest_of_the_published_limits() -> None:
+    assert text_parameters(QWEN3_VL_8B) == pytest.approx(6.946e9, rel=1e-3)
+    flops = limits.window_flops(QWEN3_VL_8B, 448, 448, 20)
+    assert sum(flops) / 1e12 == pytest.approx(40.6, abs=0.05)
+    for weights, verdict, together in (("bf16", 4.1, 2.6), ("fp8", 6.8, 4.5)):
+        read = limits.prefill_s(flops, RTX_4090, weights)  # type: ignore[arg-type]
+        step = limits.step_s(QWEN3_VL_8B, RTX_4090, 2250, 8, weights)
+        assert limits.windows_per_s(read, 0, 1) == pytest.approx(verdict, abs=0.05)
+        assert limits.windows_per_s(read, step, 60, 8) == pytest.approx(together, abs=0.05)
+    box: dict[str, float] = {"cores": 8, "cameras_per_core": 108, "images_s": 3300, "interval_s": 5, "windows_s": 3.1}
+    for hourly, reasoned, least in ((12, 930, 864), (60, 186, 186)):
+        found = limits.capacity(**box, windows_per_camera_hour=hourly, fetch_core_s=0.8)
+        assert (round(found.reason), round(found.cameras)) == (reasoned, least)
+    read, write = 0.155, 0.47
+    assert limits.alert_floor_s(5, read, write) == pytest.approx(3.6, abs=0.05)
+    assert limits.alert_floor_s(2, read, write) == pytest.approx(2.1, abs=0.05)
+    assert limits.alert_floor_s(2, read, 0) == pytest.approx(1.6, abs=0.05)
+
+
+def test_peaks_are_those_of_the_card_and_of_no_other() -> None:
+    cards = {
+        "NVIDIA GeForce RTX 4090": RTX_4090,
+        "NVIDIA GeForce RTX 4090 Laptop GPU": None,
+        "NVIDIA GeForce RTX 4090 D": None,
+        "NVIDIA H100 PCIe": None,
+        "NVIDIA GeForce RTX 3060": None,
+    }
+    assert {name: peaks_of(name) for name in cards} == cards
+    for name in ("H100", "H200", "RTX 4090"):
+        known = peaks_of(f"NVIDIA {name}")
+        assert known is not None
+        assert (known.fp16, known.bandwidth) == pytest.approx(PEAKS[name], rel=1e-3)
+    with pytest.raises(ValueError, match="fp4"):
+        RTX_4090.flops("fp4")
+
+
+def small(codec: StreamCodec) -> Stream:
+    """Two seconds of a moving picture."""
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 256, (180, 320, 3), np.uint8)
+    return encode((np.roll(picture, 4 * index, axis=1) for index in range(50)), 25, 1.0, codec=codec)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_decoding_is_measured_for_real(codec: StreamCodec) -> None:
+    stream = small(codec)
+    keys, everything = nvdec.on_cpu(stream, "a camera", 0.1)
+    assert keys.value is not None
+    assert everything.value is not None
+    assert keys.value > 3 * everything.value > 0
+    assert nvdec.frames_per_s(lambda: nvdec.software(stream), stream, 2, 0.3) > 100
+    assert nvdec.most_held(lambda: nvdec.software(stream), stream, 2, 0.5)[0] == 2
+    (absent,) = nvdec.on_card(stream, "a camera", 0.1, "no card")
+    assert (absent.value, absent.not_run) == (None, "no card")
+
+
+def test_sessions_that_fall_behind_are_not_counted() -> None:
+    stream, turn = small("h264"), threading.Lock()
+
+    class Narrow:
+        """A hundred pictures a second, whoever asks: four cameras at 25."""
+
+        def decode(self, packet: object) -> list[object]:
+            with turn:
+                time.sleep(0.01)
+            return [packet]
+
+    held, behind_s = nvdec.most_held(Narrow, stream, 7, 0.8)
+    assert 1 <= held <= 4
+    assert behind_s <= nvdec.LATE_S
+
+
+def test_an_error_in_a_session_is_raised() -> None:
+    class Broken:
+        def decode(self, packet: object) -> list[object]:
+            raise RuntimeError("no more surfaces")
+
+    with pytest.raises(RuntimeError, match="surfaces"):
+        nvdec.frames_per_s(Broken, small("h264"), 3, 0.1)
+
+
+def test_the_search_finds_the_most_cameras_in_few_tries() -> None:
+    rng = random.Random(5)
+    for most in [0, 1, 3, 4, 5, 127, 128, 129, *(rng.randrange(200) for _ in range(40))]:
+        tried: list[cameras.Tried] = []
+        while (count := cameras.next_count(tried)) is not None:
+            assert 1 <= count <= cameras.MOST
+            assert count not in {one.cameras for one in tried}
+            tried.append(cameras.Tried(count, count <= most))
+        best = max((one.cameras for one in tried if one.held), default=0)
+        assert best <= most
+        assert min(most, cameras.MOST) - best <= max(1, cameras.NEAR * most + 1)
+        assert len(tried) <= 10
+
+
+@pytest.mark.parametrize(
+    ("p95_s", "shed", "held", "why_not"),
+    [
+        (3.0, 0, True, ""),
+        (3.01, 0, False, "p95 3.01 s"),
+        (1.0, 2, False, "2 windows shed"),
+        (None, 0, False, "no event was told"),
+    ],
+)
+def test_when_a_count_of_cameras_holds(p95_s: float | None, shed: int, held: bool, why_not: str) -> None:
+    assert cameras.holds({"p95_s": p95_s, "windows": {"shed": shed}}) == (held, why_not)
+
+
+def test_memory_of_a_process_and_its_children_is_seen() -> None:
+    held = "import time; block = bytearray(b'x') * (48 << 20); time.sleep(30)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
+    with subprocess.Popen([sys.executable, "-c", outer]) as child:
+        try:
+            with power.Meter(child.pid, "no card") as meter:
+                end_s = time.monotonic() + 10
+                while meter.power().memory_peak_mib < 48 and time.monotonic() < end_s:
+                    time.sleep(0.1)
+        finally:
+            for pid in list(power.family(child.pid)):
+                subprocess.run(["kill", str(pid)], check=False)
+    found = meter.power()
+    assert 48 < found.memory_peak_mib < 400
+    assert (found.source, found.watts_mean, found.vram_peak_mib) == ("not run: no card", None, None)
+
+
+def test_nvidia_smi_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = tmp_path / "nvidia-smi"
+    asked.write_text(
+        "#!/bin/sh\ncase $* in *driver*) echo 'Card, with a number 4090, 600.1, 24564, 450.00';;\n"
+        "*) echo '1024, 212.50, 40';; esac\n"
+    )
+    asked.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(ValueError, match="answers"):
+        power._smi()
+    asked.write_text(asked.read_text().replace("Card, with a number 4090", "Card"))
+    found = power._smi()
+    assert (found.name, found.driver, found.power_limit_w) == ("Card", "600.1", 450.0)
+    card = found.read()
+    assert card == power.Card(1024.0, 212.5, 0.4)
+    drawn = power.summed([10.0, 30.0], [card, power.Card(2048.0, None, None)], "nvidia-smi")
+    assert (drawn.vram_peak_mib, drawn.vram_before_mib, drawn.watts_peak, drawn.busy_mean) == (2048, 1024, 212.5, 0.4)
+    assert power.card_of(["10", "[N/A]", "[N/A]"]) == power.Card(10.0, None, None)
+    with pytest.raises(ValueError, match="no memory"):
+        power.card_of(["[N/A]", "1", "1"])
+
+
+@pytest.mark.parametrize(
+    ("device", "limit_s", "status", "reason"),
+    [("cpu", 0.7, "stopped", "1 s were up"), ("cuda", 60.0, "failed", r"^status 1: .*(CUDA|NVIDIA|GPU)")],
+)
+def test_a_part_that_fails_or_takes_too_long_is_told(
+    device: Any, limit_s: float, status: Status, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    found = run_part("reasoner", Ask(device=device, quick=True), limit_s, "no card", lambda text: None)
+    assert (found.status, found.figures) == (status, ())
+    assert re.search(reason, found.reason)
+    assert "\n" not in found.reason
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.edge, "sensor", lambda: "no nvidia-smi")
+    with pytest.raises(SystemExit, match=r"--device cuda: no GPU answers \(no nvidia-smi\); use"):
+        bench.edge.run(argparse.Namespace(device="cuda", quick=True))
+
+
+def test_files_are_there_when_a_run_is_cut_short(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "edge", "--quick", "--device", "cpu", "--only", "nvdec"]
+    command += ["--part-limit", "0.5", "--json", str(tmp_path / "edge.json"), "--html", str(tmp_path / "edge.html")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    record = json.loads((tmp_path / "edge.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema()).validate(record)
+    assert [part["status"] for part in record["parts"]] == ["stopped"]
+    assert "stopped" in out.stdout
+    assert "[1/1] nvdec" in out.stderr
+    assert "--part-limit gives it more" in (tmp_path / "edge.html").read_text("utf-8")
+
+
+def limit(value: float, **more: Any) -> Limit:
+    return Limit(value=value, of="RTX 4090", formula="165.2 TFLOP/s / 46.9 GFLOP", **more)
+
+
+def part(name: Any, axis: str, figures: tuple[Figure, ...], status: Status = "ran", reason: str = "") -> Part:
+    drawn = Power(
+        samples=3, memory_peak_mib=2100.0, source="NVML", vram_peak_mib=9000.0, watts_mean=200, watts_peak=310
+    )
+    return Part(
+        name=name, title=f"Part {name}", about="Measured <so>.", axis=axis, status=status, reason=reason, seconds=12.0,
+        load=0.2, command="python -m bench edge --only it", figures=figures, power=drawn,
+    )  # fmt: skip
+
+
+def sample(finished: bool = True) -> Figures:
+    """A run with a figure of each kind."""
+    scored = tuple(
+        Figure(group="a model", series=series, at=batch, value=rate * batch**0.3, unit="images/s", limit=limit(3524))
+        for series, rate in (("TensorRT, fp16", 700.0), ("torch, CUDA, fp32", 150.0))
+        for batch in (1, 8, 32)
+    )
+    absent = Figure(
+        group="a model", series="TensorRT, fp8", unit="images/s", not_run="it has <no> kernels", limit=limit(7046)
+    )
+    floor = limit(1.6, here=False, floor=True)
+    watched = tuple(
+        Figure(group="90 s", series=f"event to alert, {name}", at=count, value=base + count / 16, unit="s", limit=floor)
+        for count in (4, 8, 16, 32)
+        for name, base in (("p50", 1.1), ("p95", 1.8))
+    )
+    best = Figure(group="90 s", series="most cameras", value=16, unit="cameras", details={"tried": "4, 8, 16, 32"})
+    decoded = (
+        Figure(group="H.264", series="CPU, key frames", at=1, value=110.0, unit="streams/core"),
+        Figure(
+            group="H.264", series="CPU, every frame", at=1, value=9.0, unit="streams/core", details={"cpu_ms": 111.5}
+        ),
+    )
+    box = Box(
+        memory_gib=64,
+        gpu="NVIDIA GeForce RTX 4090",
+        driver="600.1",
+        vram_gib=24.0,
+        power_limit_w=450,
+        versions={"x": "-"},
+    )
+    return Figures(
+        device="cuda", quick=False, busy=True, started_utc="2026-01-01T00:00:00+00:00", finished=finished,
+        command="python -m bench edge", box=box,
+        parts=(
+            part("nvdec", "sessions", decoded),
+            part("vit", "batch", (*scored, absent)),
+            part("reasoner", "callers", (), "failed", "signal 11: no more <memory>"),
+            part("cameras", "cameras", (*watched, best)),
+        ),
+    )  # fmt: skip
+
+
+MACHINE = {"cpu": "A <fast> one", "cores": 8, "gpu": None, "python": "3.11", "packages": {"av": "18"}, "commit": "abc"}
+
+
+def record(run: Figures) -> dict[str, Any]:
+    return {"bench": "edge", **msgspec.to_builtins(run), "machine": MACHINE}
+
+
+def test_the_schema_file_is_that_of_the_code_and_what_is_written_holds_to_it() -> None:
+    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.edge.schema"
+    validator = jsonschema.Draft202012Validator(schema())
+    written = json.loads(json.dumps(record(sample())))
+    validator.validate(written)
+    assert not validator.is_valid({**written, "more": 1})
+    assert not validator.is_valid({**written, "device": "tpu"})
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_report_is_whole_by_itself(finished: bool) -> None:
+    run = sample(finished)
+    text = page(record(run))
+    for outside in ("http:", "https:", "src=", "<script", "<link", "@import", "url("):
+        assert outside not in text
+    assert "<so>" not in text
+    assert "<no>" not in text
+    for said in ("it has &lt;no&gt; kernels", "signal 11: no more &lt;memory&gt;", "165.2 TFLOP/s / 46.9 GFLOP"):
+        assert said in text
+    assert ("not finished" in text) is not finished
+    for each in run.parts:
+        assert f"<h2>{each.title}</h2>" in text
+    assert all(row.value in text for row in rows())
+    plots = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text)]
+    assert len(plots) == 3
+    for plot in plots:
+        width, height = (float(side) for side in plot.attrib["viewBox"].split()[2:])
+        for shape in plot.iter():
+            for name, most in (
+                ("cx", width),
+                ("x", width),
+                ("x2", width),
+                ("cy", height),
+                ("y", height),
+                ("y2", height),
+            ):
+                assert 0 <= float(shape.attrib.get(name, 0)) <= most, (shape.tag, shape.attrib)
+
+
+def test_a_report_of_nothing_yet_can_be_looked_at() -> None:
+    assert "this part was not asked for" in page(record(msgspec.structs.replace(sample(), parts=())))
+
+
+def test_a_figure_has_a_value_or_a_reason() -> None:
+    with pytest.raises(ValueError, match="either a value or the reason"):
+        Figure(group="a", series="b", unit="s")
+    with pytest.raises(ValueError, match="either a value or the reason"):
+        Figure(group="a", series="b", unit="s", value=1.0, not_run="it did")
+    fast = Figure(group="a", series="b", unit="images/s", value=50.0, limit=limit(200))
+    slow = Figure(group="a", series="b", unit="s", value=4.0, limit=limit(1, floor=True))
+    far = Figure(group="a", series="b", unit="s", value=4.0, limit=limit(1, here=False))
+    assert (fast.share, slow.share, far.share) == (0.25, 0.25, None)
+    assert told(fast) == "a, b: 50 images/s, 25 % of the limit"
+
+
+def test_axes_hold_their_values() -> None:
+    rng = random.Random(7)
+    for _ in range(200):
+        low = 10 ** rng.uniform(-3, 5)
+        high = low * 10 ** rng.uniform(0, 4)
+        first, last = decades(low, high)
+        marks = ticks(first, last)
+        assert first <= low <= high <= last
+        assert marks == sorted(marks)
+        assert all(first * 0.99 <= mark <= last * 1.01 for mark in marks)
+    values = (0, 0.00123, 0.5, 1, 2.346, 99.96, 1234.5)
+    assert [number(value) for value in values] == ["0", "0.00123", "0.5", "1", "2.35", "100", "1,234"]
