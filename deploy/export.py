@@ -54,10 +54,12 @@ def _folder(model: str, out: Path) -> ScorerFolder:
     from detector.errors import ExportError
     from detector.export import rewrite
     from detector.folder import BUNDLED, RECORD, read_folder
+    from reasoner.pulled import pulled_folder
 
     trained = BUNDLED if model == "bundled" else Path(model).expanduser()
     if not (trained / RECORD).is_file():
-        return adopt(model, out)
+        pulled = None if trained.is_dir() else pulled_folder(model)
+        return adopt(str(pulled or model), out, name=model)
     folder = read_folder(model)
     if folder.record.architecture:
         raise ExportError(f"{model} is exported already; name the checkpoint that it was made of")

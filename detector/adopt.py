@@ -32,8 +32,9 @@ UNCALIBRATED = CategoryRecord(
 never opens the gate by itself. Recall and flags are not known."""
 
 
-def adopt(model: str, out: Path) -> ScorerFolder:
-    """Writes the folder of an image-text pair, named as on the Hugging Face hub or by its local folder.
+def adopt(model: str, out: Path, name: str | None = None) -> ScorerFolder:
+    """Writes the folder of an image-text pair, named as on the Hugging Face hub or by its local folder; `name` is what
+    it is called where `model` is a place that says nothing.
 
     Raises ExportError, one line, for a model that cannot be had, has no text tower, or is of a kind we do not know.
     """
@@ -57,7 +58,7 @@ def adopt(model: str, out: Path) -> ScorerFolder:
     towers = pair.PairModel(loaded, shape, (scaling := _scaling(look)).mean, scaling.std).eval().requires_grad_(False)
     config.to_json_file(out / ARCHITECTURE, use_diff=False)
     export.write_weights(towers, out)
-    return export.write_record(out, record(model, loaded, towers, scaling))
+    return export.write_record(out, record(name or model, loaded, towers, scaling))
 
 
 def picture_size(config: Any, look: dict[str, Any]) -> tuple[int, int]:

@@ -75,6 +75,10 @@ def sink_scaling(model: Any) -> bool:
     graph.initializer.append(scaled)
     convolution.input[0], convolution.input[1] = "sunk.bytes", scaled.name
     _add_level(graph, convolution, level, stored)
+    read = {name for node in graph.node for name in node.input}
+    unread = [tensor for tensor in graph.initializer if tensor.name not in read]
+    for tensor in unread:
+        graph.initializer.remove(tensor)
     return True
 
 

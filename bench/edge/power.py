@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from bench.edge.record import Power
 EVERY_S = 0.5
 QUERY = ("memory.used", "power.draw", "utilization.gpu")
 MIB = 1 << 20
+ERRORS = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
+"""Of a question to the driver."""
 
 
 class Card(NamedTuple):
@@ -44,7 +47,7 @@ def sensor() -> Sensor | str:
     for way in (_nvml, _smi):
         try:
             return way()
-        except (ImportError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        except (ImportError, *ERRORS) as error:
             reasons.append(" ".join(str(error).split())[:100])
     return "; ".join(reasons)
 
@@ -70,8 +73,11 @@ def _nvml() -> Sensor:
             return None
 
     def read() -> Card:
+        used = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(card).used / MIB)
+        if used is None:
+            raise RuntimeError("NVML tells no memory")
         return Card(
-            nvml.nvmlDeviceGetMemoryInfo(card).used / MIB,
+            used,
             asked(lambda: nvml.nvmlDeviceGetPowerUsage(card) / 1000),
             asked(lambda: nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100),
         )
@@ -152,7 +158,9 @@ class Meter:
         while True:
             self._memory_mib.append(sum(map(proportional_mib, family(self._pid))))
             if isinstance(self._gpu, Sensor):
-                self._cards.append(self._gpu.read())
+                # A card that does not answer once is asked again.
+                with suppress(*ERRORS):
+                    self._cards.append(self._gpu.read())
             if self._stop.wait(EVERY_S):
                 return
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 TITLE = "Reasoner"
 ABOUT = (
-    "Windows with pictures that no earlier window had, through the product's own loop; what is kept between windows is "
-    "switched off. Pictures to tensors is included. `first token`: to the verdict. `whole answer`: all that the model writes, or 60 tokens. On a CPU by "
-    "CPU time with one thread. The limit is the vision tower's and the prompt's operations over the peak, and for each "
-    "further token all weights, keys and values over the memory's bandwidth."
+    "Windows with pictures that no earlier window had, from pixels in memory to text, through the product's own loop; "
+    "what is kept between windows is switched off. `first token`: to the verdict. `whole answer`: all that the model "
+    "writes, or 60 tokens. On a CPU by CPU time with one thread. The limit is the vision tower's and the prompt's "
+    "operations over the peak, and for each further token all weights, keys and values over the memory's bandwidth."
 )
 AXIS = "callers"
 

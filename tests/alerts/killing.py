@@ -1,7 +1,7 @@
 """Runs a store in child processes that are killed, and looks at what they leave. Started by test_store_kill.py.
 
-usage: killing.py DATA SEED STEPS TIMES; a child dies at each of STEPS points of its file work, then after each of TIMES
-random pauses. Prints one JSON object; exits 1 with the first broken invariant.
+usage: killing.py DATA SEED STEPS TIMES BEGUN; after BEGUN windows in peace a child dies at each of STEPS points of its
+file work, then after each of TIMES random pauses. Prints one JSON object; exits 1 with the first broken invariant.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from detector.window import Window
 from tests.alerts import sample
 
 FILE_WORK = ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "sqlite3.connect")
+AGAIN = (1, 3)
+"""Windows, of each six, that look again at what the one before them saw, and say no."""
 
 
 @cache
 def window(number: int) -> Window:
-    """Far enough apart for a new alert every third time, near enough to merge otherwise; every sixth sees all that the
+    """Far enough apart for a new alert every third time, near enough to merge otherwise; every third sees all that the
     window before it saw, and more."""
-    if number % 6 == 1:
+    if number % 6 in AGAIN:
         before = window(number - 1).span
         return sample.window((before.start_utc_ns - sample.START_NS) / 1e9 + 0.5, frames=8, clip=False)
     return sample.window(20.0 * number + 100.0 * (number // 3), frames=6, clip=number % 2 == 0)
@@ -44,7 +46,7 @@ def end(store: Store, number: int, of: Window) -> None:
     if number % 5 == 4:
         store.shed(of.window_id, "queue_full")
         return
-    verdict = sample.no(of) if number % 5 == 3 or number % 6 == 1 else sample.verdict(of, p=0.7)
+    verdict = sample.no(of) if number % 5 == 3 or number % 6 in AGAIN else sample.verdict(of, p=0.7)
     latest = store.latest_alert("gate-1", "bag-left")
     outcome = decide(verdict, of, sample.RULE, sample.CAMERA, sample.ORIGIN, latest, verdict.reasoned_utc_ns)
     if isinstance(outcome, New):
@@ -133,6 +135,7 @@ def main() -> None:
         pass
     told = os.open(acknowledged, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     list(map(window, range(60)))
+    live(data, told, last=int(sys.argv[5]))
     kills = 0
     for step in [*range(1, 2 * steps, 2), *([None] * times)]:
         pid = child(data, told, step)

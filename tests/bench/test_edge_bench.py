@@ -69,7 +69,7 @@ def test_further_tokens_are_the_published_ones(weights: str, alone: float, with_
         batch / limits.step_s(QWEN3_VL_8B, RTX_4090, tokens, batch, weights)
         for tokens, batch in ((0, 1), (2250, 1), (2250, 8))
     ]
-    assert found == pytest.approx([alone, with_keys, eight], rel=6e-3)
+    assert found == pytest.approx([alone, with_keys, eight], abs=0.6)
 
 
 def test_the_rest_of_the_published_limits() -> None:

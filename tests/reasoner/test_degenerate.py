@@ -61,7 +61,12 @@ class Scripted:
         return self.output
 
     def sample(
-        self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]], count: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        pictures: Sequence[NDArray[np.uint8]],
+        count: int,
+        temperature: float,
+        seed: int,
     ) -> list[Output]:
         raise AssertionError("nobody asked for this")
 

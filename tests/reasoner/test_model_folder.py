@@ -37,7 +37,7 @@ def test_a_released_checkpoint_reasons_over_a_real_window(tiny: Path, crossing: 
     assert first.output
     assert set(first.confidence.components) == {
         "coarse", "vlm_token", "evidence_match", "detector_agreement", "temporal_agreement", "consistency",
-        "frame_order",
+        "frame_order", "crop_check",
     }  # fmt: skip
     # Random weights know no answer; that must never become a confirmed alert.
     assert first.decision == "rejected"

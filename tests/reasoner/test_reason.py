@@ -49,7 +49,12 @@ class Spoken:
         return Output(self.text, tokens, 100, 10, True)
 
     def sample(
-        self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]], count: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        pictures: Sequence[NDArray[np.uint8]],
+        count: int,
+        temperature: float,
+        seed: int,
     ) -> list[Output]:
         raise AssertionError("nobody asked for this")
 

@@ -320,7 +320,7 @@ def test_several_answers_vote_by_their_evidence(
         assert verdict.confidence == before.confidence
         return
     assert verdict.confidence.components["self_consistency"] == check.score
-    assert (verdict.confidence.p > before.confidence.p) == (status == "supported")
+    assert (verdict.confidence.p > before.confidence.p) == (share > 0.72), "a split vote lowers it"
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,6 @@ class Obedient:
     ) -> list[Output]:
         raise AssertionError("nobody asked for this")
 
-    def sample(
-        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
-    ) -> list[Output]:
-        return [self.answer(messages, pictures)] * count
-
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 
