@@ -129,15 +129,14 @@ class Node:
 
     def _origin(self) -> Origin:
         from alerts.provenance import CoarseModel
-        from detector.folder import IMAGE_GRAPH, read_folder
 
-        record = read_folder(self.config.detector.model).record
+        name, engine_sha256, precision = self.scorer.provenance
         return Origin(
             site=self.config.site,
             node_id=self.config.site.node_id,
             pipeline=f"witness {installed_version()}",
             config_sha256=fingerprint(self.config),
-            coarse=CoarseModel(name=record.name, engine_sha256=record.sha256[IMAGE_GRAPH], precision="fp32"),
+            coarse=CoarseModel(name=name, engine_sha256=engine_sha256, precision=precision),
             review_below=self.config.reasoner.review_below,
             console_url=self.console_url,
         )

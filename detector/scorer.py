@@ -143,6 +143,11 @@ class Scorer:
         """Name of the engine in use, as `onnx (CPU)`."""
         return self._engine.name
 
+    @property
+    def provenance(self) -> tuple[str, str, str]:
+        """Name of the model, SHA-256 of the file that runs, and its precision."""
+        return self._folder.record.name, self._engine.sha256, self._engine.precision
+
     def describe(self) -> str:
         """One line for logs and `witness check`."""
         record = self._folder.record

@@ -56,22 +56,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ask = Ask(device=_device(options.device, gpu), quick=options.quick)
     limit_s = options.part_limit or LIMIT_S[ask.device, ask.quick]
     parts: list[Part] = []
-    begin = {
-        "device": ask.device,
-        "quick": ask.quick,
-        "busy": os.getloadavg()[0] > BUSY * (os.cpu_count() or 1),
-        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m bench " + " ".join(sys.argv[1:]),
-        "box": box(gpu),
-    }
     wanted = options.only or NAMES
-    figures = Figures(finished=False, parts=(), **begin)
+    figures = Figures(
+        device=ask.device,
+        quick=options.quick,
+        busy=os.getloadavg()[0] > BUSY * (os.cpu_count() or 1),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=False,
+        command="python -m bench " + " ".join(sys.argv[1:]),
+        box=box(gpu),
+        parts=(),
+    )
     _write(figures, options)
     for number, name in enumerate(wanted, start=1):
         _say(f"[{number}/{len(wanted)}] {name}, at most {limit_s:.0f} s")
         parts.append(run_part(name, ask, limit_s, gpu, _say))
         _say(f"[{number}/{len(wanted)}] {name}: {parts[-1].status} in {parts[-1].seconds:.0f} s {parts[-1].reason}")
-        figures = Figures(finished=number == len(wanted), parts=tuple(parts), **begin)
+        figures = msgspec.structs.replace(figures, finished=number == len(wanted), parts=tuple(parts))
         _write(figures, options)
     return dict(msgspec.to_builtins(figures))
 

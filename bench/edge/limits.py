@@ -121,7 +121,7 @@ def window_tokens(config: Any, width_px: int, height_px: int, frames: int) -> in
     """Of the prompt of a window: a token per merged cell of each pair of frames, timestamps, and the question."""
     vision = config.vision_config
     pairs, cell = frames // vision.temporal_patch_size, vision.patch_size * vision.spatial_merge_size
-    return (width_px // cell) * (height_px // cell) * pairs + TOKENS_PER_PAIR * pairs + TOKENS_OF_PROMPT
+    return int((width_px // cell) * (height_px // cell) * pairs + TOKENS_PER_PAIR * pairs + TOKENS_OF_PROMPT)
 
 
 def window_flops(config: Any, width_px: int, height_px: int, frames: int) -> tuple[float, float]:

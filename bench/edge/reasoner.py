@@ -93,8 +93,7 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
 
     say(f"loading {subject.group}")
     _free()
-    dtype = "float32" if ask.device == "cpu" else "bfloat16"
-    made = model(subject.name, ask.device, dtype, subject.new_tokens)
+    made = model(subject.name, ask.device, "float32" if ask.device == "cpu" else "bfloat16", subject.new_tokens)
     backend = made.load(SpeedConfig(features_mib=0, prefix_mib=0))
     gpu = ask.device == "cuda"
     callers_of = (1, 4, 8) if gpu else (1,)
@@ -104,8 +103,8 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
     else:
         asks = [drawn(backend, FRAMES, seed) for seed in range(count + 1)]
     warming, asks = asks[:1], asks[1:]
-    _first_token(backend, warming[0])
-    first_s = timed(lambda: [_first_token(backend, one) for one in asks], ask.device)
+    _first_tokens(backend, warming)
+    first_s = timed(lambda: _first_tokens(backend, asks), ask.device)
     prompt = _prompt(backend, asks[0])
     yield Figure(
         group=subject.group,
@@ -166,11 +165,12 @@ def _prompt(backend: LocalBackend, ask: Question) -> Prompted:
     return prompted(backend.model, backend.processor.encode(*ask, normalised=False))
 
 
-def _first_token(backend: LocalBackend, ask: Question) -> None:
+def _first_tokens(backend: LocalBackend, asks: Sequence[Question]) -> None:
     from reasoner.backends.writing import Writing
 
     assert backend.scheduler is not None
-    backend.scheduler.answer(Writing(_prompt(backend, ask), 1, frozenset()))
+    for one in asks:
+        backend.scheduler.answer(Writing(_prompt(backend, one), 1, frozenset()))
 
 
 def _peaks(device: str) -> Peaks:

@@ -9,6 +9,7 @@ from bench.edge.limits import (
     NVDEC_FPS,
     QWEN3_VL_8B,
     RTX_4090,
+    Weights,
     alert_floor_s,
     capacity,
     images_per_s,
@@ -62,15 +63,16 @@ def _reasoner() -> Iterator[Reference]:
             f"{1000 * prefill_s(flops, RTX_4090):.0f} / {1000 * prefill_s(flops, RTX_4090, 'fp8'):.0f} ms",
             f"{tokens:,} tokens; vision {flops[0] / 1e12:.1f} + prompt {flops[1] / 1e12:.1f} TFLOP; vision in 16 bits",
         )
-    for weights in ("bf16", "fp8", "int4"):
-        one, eight = (step_s(QWEN3_VL_8B, RTX_4090, 2250, batch, weights) for batch in (1, 8))
+    for kind in ("bf16", "fp8", "int4"):
+        one, eight = (step_s(QWEN3_VL_8B, RTX_4090, 2250, batch, kind) for batch in (1, 8))
         yield Reference(
-            f"Qwen3-VL-8B, a further token, {weights} weights, 1 / 8 windows together",
+            f"Qwen3-VL-8B, a further token, {kind} weights, 1 / 8 windows together",
             f"{1 / one:,.0f} / {8 / eight:,.0f} tokens/s",
             "weights + 2,250 tokens of keys and values each, over 1.008 TB/s",
         )
     flops = window_flops(QWEN3_VL_8B, 448, 448, 20)
-    for weights in ("bf16", "fp8"):
+    both: tuple[Weights, ...] = ("bf16", "fp8")
+    for weights in both:
         read, step = prefill_s(flops, RTX_4090, weights), step_s(QWEN3_VL_8B, RTX_4090, 2250, 8, weights)
         verdict, whole = windows_per_s(read, 0, 1), windows_per_s(read, step, ANSWER_TOKENS, 8)
         yield Reference(

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,7 +107,7 @@ def _ways(ask: Ask) -> Iterator[Way]:
     yield Way("ONNX Runtime, CUDA, fp32", "fp32", "cuda", _onnx_cuda)
     precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16", "fp8", "int8")
     for precision in precisions:
-        yield Way(f"TensorRT, {precision}", precision, "cuda", lambda folder, p=precision: _tensorrt(folder, p))  # type: ignore[misc]
+        yield Way(f"TensorRT, {precision}", precision, "cuda", partial(_tensorrt, precision=precision))
 
 
 def _torch_cuda(folder: ScorerFolder) -> Engine:

@@ -27,6 +27,10 @@ class Engine(Protocol):
 
     name: str
     """As `onnx (CPU)`, for people."""
+    precision: str
+    """`fp32`, `fp16`, `fp8` or `int8`: what an alert says it was scored with."""
+    sha256: str
+    """Of the file that runs: graph, weights or compiled engine."""
     max_batch: int
     """Most pictures in one call."""
 

@@ -29,6 +29,7 @@ class TorchEngine:
     """
 
     max_batch = MAX_BATCH
+    precision = "fp32"
 
     def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
         if precision not in ("auto", "fp32"):
@@ -40,6 +41,7 @@ class TorchEngine:
             raise EngineUnavailable(f'detector.engine "torch": {error}; install torch and safetensors') from None
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.name = f"torch ({self._device.upper()})"
+        self.sha256 = folder.record.sha256[WEIGHTS]
         self._shape = folder.record.shape
         try:
             model = _towers(folder)

@@ -50,6 +50,8 @@ class OnnxEngine:
         """precision: fp32 (also for auto), or int8, which is for the CPU and in a folder that has the graph for it."""
         image_graph = _image_graph(folder, precision)
         self.name = f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+        self.precision = "int8" if precision == "int8" else "fp32"
+        self.sha256 = folder.record.sha256[image_graph.name]
         self._folder = folder
         self._shape = folder.record.shape
         self._device = device

@@ -46,6 +46,8 @@ class TensorrtEngine:
         self._slots: list[_Slot] = []
         self.max_batch = manifest.recipe.profiles[-1].largest
         self.name = f"tensorrt ({manifest.recipe.gpu.name}, {manifest.recipe.precision})"
+        self.precision: str = manifest.recipe.precision
+        self.sha256 = manifest.engine_sha256
         self._lane = Lane("tensorrt", lambda: self._device(engine), SLOTS)
         try:
             shape = folder.record.shape

@@ -1,7 +1,7 @@
 """Runs a store in child processes that are killed, and looks at what they leave. Started by test_store_kill.py.
 
-usage: killing.py DATA SEED STEPS TIMES BEGUN; after BEGUN windows in peace a child dies at each of STEPS points of its
-file work, then after each of TIMES random pauses. Prints one JSON object; exits 1 with the first broken invariant.
+usage: killing.py DATA SEED STEPS TIMES BEGUN; BEGUN windows are ended and one more is stored in peace (0: none), then
+a child dies at each of STEPS points of its file work, then after each of TIMES random pauses. Prints one JSON object; exits 1 with the first broken invariant.
 """
 
 from __future__ import annotations
@@ -135,7 +135,11 @@ def main() -> None:
         pass
     told = os.open(acknowledged, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     list(map(window, range(60)))
-    live(data, told, last=int(sys.argv[5]))
+    if begun := int(sys.argv[5]):
+        live(data, told, last=begun)
+        with Store.open(data) as store:
+            store.flag(window(begun).span)
+            store.put_window(window(begun))
     kills = 0
     for step in [*range(1, 2 * steps, 2), *([None] * times)]:
         pid = child(data, told, step)

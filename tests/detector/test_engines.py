@@ -165,6 +165,14 @@ def test_wrong_ids_are_refused(engine: Engine, wrong: NDArray[np.int64]) -> None
         engine.text(wrong)
 
 
+def test_it_says_what_runs(engine: Engine, kind: str, small_folder: ScorerFolder) -> None:
+    names = {"onnx": IMAGE_GRAPH, "torch": WEIGHTS}
+    assert engine.precision == ("fp16" if kind == "tensorrt" else "fp32")
+    if kind in names:
+        assert engine.sha256 == small_folder.record.sha256[names[kind]]
+    assert len(engine.sha256) == 64
+
+
 def test_concurrent_callers(engine: Engine, kind: str) -> None:
     batches = [pictures(1 + index % 3, index) for index in range(12)]
     alone = [engine.image(batch) for batch in batches]
