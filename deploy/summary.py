@@ -1,5 +1,8 @@
 """The summary a run ends with: what was raised, compared with what truly happened. Only this file sees the truth.
 
+An alert counts as it was raised, also when a later look took it back: somebody was told, so it is matched or false like
+any other. The window that took it back counts as rejected.
+
 All times are seconds since the start of the run, on one clock; boxes are 0..1 of the displayed frame.
 """
 

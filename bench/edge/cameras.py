@@ -13,7 +13,7 @@ from bench.edge.record import Ask, Figure, Limit
 
 TITLE = "Cameras"
 ABOUT = (
-    "`witness demo` with simulated cameras of 640x360 and 10 frames/s over RTSP, both models bundled, from an event's "
+    "The demo with simulated cameras of 640x360 and 10 frames/s over RTSP, both models bundled, from an event's "
     "start to the stored alert; the cameras are played by the same box, which costs it as well. A count holds when p95 "
     "is at most 3 s, no window was shed and an event was told. On a GPU the most that hold are searched for."
 )

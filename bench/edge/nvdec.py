@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.edge.limits import NVDEC_FPS
 from bench.edge.record import Ask, Figure, Limit
+from bench.edge.sessions import FPS, frames_per_s, most_held, packet_of
 
 if TYPE_CHECKING:
     from ingest.simulator.stream import Stream, StreamCodec
@@ -23,15 +23,8 @@ ABOUT = (
 AXIS = "sessions"
 
 NAMES: dict[StreamCodec, str] = {"h264": "H.264", "hevc": "HEVC"}
-FPS = 25
 GOP_S = 2.0
 SESSIONS = (1, 8, 32)
-LATE_S = 0.1
-"""A session that is further behind at the end does not keep up."""
-TRIES = 8
-
-Open = Callable[[], Any]
-"""A new decoder with `decode(packet) -> list of frames`."""
 
 
 def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
@@ -130,7 +123,7 @@ def on_card(stream: Stream, group: str, spend_s: float, why_not: str) -> Iterato
     series = "NVDEC, every frame"
     if not why_not:
         try:
-            _card(stream).decode(_packet(stream, 0))
+            _card(stream).decode(packet_of(stream, 0))
         except Exception as error:  # noqa: BLE001 - PyAV answers a missing decoder with several kinds
             why_not = f"NVDEC does not open: {' '.join(str(error).split())[:160]}"
     if why_not:
@@ -170,92 +163,3 @@ def _card(stream: Stream) -> Any:
     context = CodecContext.create(stream.codec, "r", hwaccel=card)
     context.extradata = stream.extradata
     return context
-
-
-def software(stream: Stream) -> Any:
-    """The same on one thread of the CPU."""
-    from av.codec import CodecContext
-
-    context = CodecContext.create(stream.codec, "r")
-    context.thread_count = 1
-    context.extradata = stream.extradata
-    return context
-
-
-def _packet(stream: Stream, index: int) -> Any:
-    """Packet number `index` of the endless loop, its times rising."""
-    from av.packet import Packet
-
-    loop, place = divmod(index, len(stream.packets))
-    one = stream.packets[place]
-    coded = Packet(one.data)
-    coded.pts, coded.dts = one.pts_90k + loop * stream.duration_90k, one.dts_90k + loop * stream.duration_90k
-    return coded
-
-
-def frames_per_s(open_one: Open, stream: Stream, sessions: int, seconds: float) -> float:
-    """Of all sessions together, each fed as fast as it takes packets. Raises what a session raises."""
-    counted = _together(sessions, lambda start_s: _flat_out(open_one(), stream, start_s, seconds))
-    return sum(counted) / seconds
-
-
-def _flat_out(decoder: Any, stream: Stream, start_s: Callable[[], float], seconds: float) -> float:
-    decoder.decode(_packet(stream, 0))
-    end_s, frames, index = start_s() + seconds, 0, 1
-    while time.monotonic() < end_s:
-        frames += len(decoder.decode(_packet(stream, index)))
-        index += 1
-    return float(frames)
-
-
-def most_held(open_one: Open, stream: Stream, first: int, seconds: float) -> tuple[int, float]:
-    """Most sessions, `first` or fewer, that keep up with their cameras, and how far the last of them is behind, s; 0
-    when none does."""
-    sessions, behind_s = first, 0.0
-    for _ in range(TRIES):
-        behind_s = max(_together(sessions, lambda start_s: _paced(open_one(), stream, start_s, seconds)))
-        if behind_s <= LATE_S:
-            return sessions, behind_s
-        if sessions == 1:
-            break
-        sessions = max(1, int(sessions * 0.9))
-    return 0, behind_s
-
-
-def _paced(decoder: Any, stream: Stream, start_s: Callable[[], float], seconds: float) -> float:
-    """Seconds behind its camera after the last packet."""
-    decoder.decode(_packet(stream, 0))
-    begin_s, count = start_s(), int(seconds * FPS)
-    for index in range(1, count + 1):
-        wait_s = begin_s + index / FPS - time.monotonic()
-        if wait_s > 0:
-            time.sleep(wait_s)
-        decoder.decode(_packet(stream, index))
-    return time.monotonic() - (begin_s + count / FPS)
-
-
-def _together(sessions: int, work: Callable[[Callable[[], float]], float]) -> list[float]:
-    """Runs sessions in threads that begin at one moment. Raises the first error of any."""
-    gate = threading.Barrier(sessions)
-    found: list[float] = []
-    errors: list[Exception] = []
-
-    def start_s() -> float:
-        gate.wait()
-        return time.monotonic()
-
-    def one() -> None:
-        try:
-            found.append(work(start_s))
-        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
-            gate.abort()
-            errors.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
-    return found

@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 
 from bench.edge.power import Meter, Sensor
-from bench.edge.record import Ask, Figure, Part, PartName, Status
+from bench.edge.record import FAILED, Ask, Figure, Part, PartName, Status
 
 GRACE_S = 5.0
 TAIL = 40
@@ -108,6 +108,8 @@ def _ended(code: int, timed_out: bool, limit_s: float, tail: deque[str], figures
         last = next((line for line in reversed(tail) if line), "")
         how = f"signal {-code}" if code < 0 else f"status {code}"
         return "failed", f"{how}{f': {last[:200]}' if last else ''}"
+    if failed := [figure for figure in figures if figure.not_run.startswith(FAILED)]:
+        return "failed", f"{len(failed)} of {len(figures)} figures; {failed[0].series}: {failed[0].not_run}"
     if figures and all(figure.not_run for figure in figures):
         return "not run", figures[0].not_run
     return ("ran", "") if figures else ("not run", "it had nothing to measure here")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 WIDTH = 760
 LEFT, RIGHT = 210, 88
 ROW = 26
-TOP, BOTTOM = 12, 34
+TOP, BOTTOM = 12, 26
 LINE_HEIGHT = 250
 
 

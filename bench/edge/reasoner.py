@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TITLE = "Reasoner"
 ABOUT = (
     "Windows with pictures that no earlier window had, from pixels in memory to text, through the product's own loop; "
-    "what is kept between windows is switched off. `first token`: to the verdict. `whole answer`: all that the model "
+    "what is kept between windows is switched off. First token: to the verdict. Whole answer: all that the model "
     "writes, or 60 tokens. On a CPU by CPU time with one thread. The limit is the vision tower's and the prompt's "
     "operations over the peak, and for each further token all weights, keys and values over the memory's bandwidth."
 )
@@ -68,7 +68,8 @@ def _released(name: str, shape: str, ask: Ask, peaks: Peaks, say: Callable[[str]
             return
         subject = Subject(f"{name}'s shape, random weights", shape, NEW_TOKENS)
         if ask.device == "cpu":
-            yield _without(subject.group, f"true shapes are for a GPU; and {error}")
+            reason = f"the weights are not here (`witness models pull {name}`), and their shape is measured on a GPU"
+            yield _without(subject.group, reason)
             return
     if ask.device == "cpu":
         yield _without(name, "released checkpoints are measured on a GPU")

@@ -10,6 +10,8 @@ from msgspec import Meta
 PartName = Literal["nvdec", "vit", "reasoner", "cameras"]
 Status = Literal["ran", "not run", "failed", "stopped"]
 """`stopped`: its time was up; what it had measured until then is kept."""
+FAILED = "failed: "
+"""How the reason begins where something was not foreseen."""
 Amount = Annotated[float, Meta(ge=0)]
 
 

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bench.edge.limits import RTX_4090, Peaks, images_per_s, peaks_of
-from bench.edge.record import Ask, Figure, Limit
+from bench.edge.record import FAILED, Ask, Figure, Limit
+from bench.edge.ways import Way, ways
 
 if TYPE_CHECKING:
     from detector.engines import Engine
     from detector.folder import ScorerFolder
-    from detector.precision import GraphPrecision
 
 TITLE = "Coarse scorer"
 ABOUT = (
@@ -28,20 +30,11 @@ AXIS = "batch"
 
 BATCHES = (1, 8, 32)
 ROUNDS = 400
+SPEND_S = {True: 2.0, False: 6.0}
+"""On one engine and batch, with --quick and without."""
 CALL_LIMIT_S = {True: 6.0, False: 40.0}
-"""With --quick, and without: a batch whose one call would take longer is left out."""
-CALIBRATION = 32
-"""Pictures of synthetic scenes for int8 and fp8 engines."""
+"""A batch whose one call would take longer is left out."""
 SIDE = {"cpu": 1024, "cuda": 8192}
-
-
-class Way(NamedTuple):
-    """One engine in one precision."""
-
-    series: str
-    precision: str
-    device: str
-    open: Callable[[ScorerFolder], Engine]
 
 
 def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
@@ -65,23 +58,27 @@ def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
         for name, make in (("bundled", bundled_folder), ("released", released_folder)):
             say(f"preparing the {name} model")
             folder = make(Path(place) / name)
-            for way in _ways(ask):
-                yield from _measured(folder, way, ask, products, say)
+            for way in ways():
+                yield from _measured(folder, way, ask, products)
 
 
 def _products(device: str) -> dict[str, float]:
     """FLOP/s of a large square product by precision, as measured."""
     import torch
 
-    from bench.roofline import timed
-
     kinds = {"fp32": torch.float32} if device == "cpu" else {"fp32": torch.float32, "fp16": torch.float16}
     found = {}
     for name, kind in kinds.items():
         matrix = torch.randn(SIDE[device], SIDE[device], device=device, dtype=kind)
-        seconds = [timed(lambda matrix=matrix: matrix @ matrix, device) for _ in range(6)]
-        found[name] = 2 * SIDE[device] ** 3 / min(seconds[1:])
+        found[name] = 2 * SIDE[device] ** 3 / _product_s(matrix, device)
     return found
+
+
+def _product_s(matrix: Any, device: str) -> float:
+    """Of the matrix with itself, the best of a few after a first."""
+    from bench.roofline import timed
+
+    return min([timed(lambda: matrix @ matrix, device) for _ in range(8)][1:])
 
 
 def _product_limit(torch: Any, device: str, precision: str) -> Limit | None:
@@ -96,105 +93,66 @@ def _product_limit(torch: Any, device: str, precision: str) -> Limit | None:
     )
 
 
-def _ways(ask: Ask) -> Iterator[Way]:
-    from detector.engines.eager import TorchEngine
-    from detector.engines.ort import OnnxEngine
-
-    yield Way("torch, CPU, fp32", "fp32", "cpu", lambda folder: TorchEngine(folder, device="cpu"))
-    yield Way("ONNX Runtime, CPU, fp32", "fp32", "cpu", OnnxEngine)
-    yield Way("ONNX Runtime, CPU, int8", "int8", "cpu", lambda folder: OnnxEngine(folder, precision="int8"))
-    yield Way("torch, CUDA, fp32", "fp32", "cuda", _torch_cuda)
-    yield Way("ONNX Runtime, CUDA, fp32", "fp32", "cuda", _onnx_cuda)
-    precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16", "fp8", "int8")
-    for precision in precisions:
-        yield Way(f"TensorRT, {precision}", precision, "cuda", partial(_tensorrt, precision=precision))
-
-
-def _torch_cuda(folder: ScorerFolder) -> Engine:
-    import torch
-
-    from detector.engines.eager import TorchEngine
-    from detector.errors import EngineUnavailable
-
-    if not torch.cuda.is_available():
-        raise EngineUnavailable("torch sees no GPU")
-    return TorchEngine(folder, device="cuda")
-
-
-def _onnx_cuda(folder: ScorerFolder) -> Engine:
-    from detector.engines.ort import OnnxEngine, cuda_missing
-    from detector.errors import EngineUnavailable
-
-    if missing := cuda_missing():
-        raise EngineUnavailable(missing)
-    return OnnxEngine(folder, device="cuda")
-
-
-def _tensorrt(folder: ScorerFolder, precision: GraphPrecision) -> Engine:
-    """Compiled on the first run and kept: the weights are the same in every run."""
-    from detector import compilation
-    from detector.engines.compiled import open_compiled
-    from detector.engines.shelf import Shelf, default_path
-    from detector.pictures import of_scenes
-    from detector.precision import CALIBRATED
-
-    kept = default_path().with_name("bench-engines")
-    wanted = compilation.here(folder, precision)
-    shelf = Shelf(kept)
-    found = shelf.find(wanted)
-    if precision in CALIBRATED and (found is None or found.stale):
-        pictures = (one[None] for one in of_scenes(folder.record.shape, CALIBRATION))
-        compilation.compile_engine(folder, wanted, shelf, pictures)
-    return open_compiled(folder, precision, kept, build=True)
-
-
-def _measured(
-    folder: ScorerFolder, way: Way, ask: Ask, products: dict[str, dict[str, float]], say: Callable[[str], None]
-) -> Iterator[Figure]:
-    import numpy as np
-
+def _measured(folder: ScorerFolder, way: Way, ask: Ask, products: dict[str, dict[str, float]]) -> Iterator[Figure]:
     from detector.cost import tower_flops
-    from detector.errors import DetectorError
 
     shape = folder.record.shape
     (width, height), flops = shape.picture_size, tower_flops(shape)
-    group = f"{folder.record.name}, {width}x{height}, {flops / 1e9:.3g} GFLOP a picture"
-    unit = "images/s" if way.device == "cuda" else "images/s of a core"
-    limit = _limit(way, flops, products)
+    blank = Figure(
+        group=f"{folder.record.name}, {width}x{height}, {flops / 1e9:.3g} GFLOP a picture",
+        series=way.series,
+        unit="images/s" if way.device == "cuda" else "images/s of a core",
+        limit=_limit(way, flops, products),
+        not_run="no GPU was asked for or found",
+    )
     if way.device == "cuda" and ask.device == "cpu":
-        yield Figure(group=group, series=way.series, unit=unit, limit=limit, not_run="no GPU was asked for or found")
+        yield blank
         return
+    replace = msgspec.structs.replace
     try:
         engine = way.open(folder)
-    except DetectorError as error:
-        yield Figure(group=group, series=way.series, unit=unit, limit=limit, not_run=str(error))
-        return
-    details = _distance(engine, folder, way)
-    spend_s, one_s = (2.0 if ask.quick else 6.0), 0.0
+        try:
+            details = _distance(engine, folder, way)
+            for figure in _batches(engine, folder, way, ask):
+                yield replace(blank, **{**figure, "details": {**figure.get("details", {}), **details}})
+        finally:
+            engine.close()
+    except Exception as error:  # noqa: BLE001 - one engine that fails must not cost the others their figures
+        yield replace(blank, not_run=reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """In a line; what was not foreseen is named by its kind."""
+    from detector.errors import DetectorError
+
+    text = " ".join(str(error).split())[:240]
+    return text if isinstance(error, DetectorError) else f"{FAILED}{type(error).__name__}: {text}"
+
+
+def _batches(engine: Engine, folder: ScorerFolder, way: Way, ask: Ask) -> Iterator[dict[str, Any]]:
+    """Of a figure what depends on the batch."""
+    import numpy as np
+
+    shape = folder.record.shape
+    width, height = shape.picture_size
+    one_s = 0.0
     for batch in BATCHES:
         if one_s * batch > CALL_LIMIT_S[ask.quick]:
-            reason = (
-                f"one call would take {one_s * batch:.0f} s; {'--quick' if ask.quick else 'this run'} leaves it out"
-            )
-            yield Figure(group=group, series=way.series, at=batch, unit=unit, limit=limit, not_run=reason)
+            by = "--quick" if ask.quick else "this run"
+            yield {"at": batch, "not_run": f"one call would take {one_s * batch:.0f} s; {by} leaves it out"}
             continue
         pictures = np.random.default_rng(batch).integers(0, 256, (batch, height, width, shape.channels), np.uint8)
         clock = time.process_time if way.device == "cpu" else time.perf_counter
-        taken = repeated(lambda pictures=pictures: engine.image(pictures), clock, spend_s)  # type: ignore[misc]
+        taken = repeated(partial(engine.image, pictures), clock, SPEND_S[ask.quick])
         median_s = statistics.median(taken)
         one_s = median_s / batch
-        p99_ms = 1000 * sorted(taken)[min(len(taken) - 1, int(0.99 * len(taken)))]
-        more = {"ms_per_call": round(1000 * median_s, 3), "p99_ms_per_call": round(p99_ms, 3), "calls": len(taken)}
-        yield Figure(
-            group=group,
-            series=way.series,
-            at=batch,
-            value=batch / median_s,
-            unit=unit,
-            limit=limit,
-            details={**more, **details},
-        )
-    engine.close()
+        p99_s = sorted(taken)[min(len(taken) - 1, int(0.99 * len(taken)))]
+        details = {
+            "ms_per_call": round(1000 * median_s, 3),
+            "p99_ms_per_call": round(1000 * p99_s, 3),
+            "calls": len(taken),
+        }
+        yield {"at": batch, "value": batch / median_s, "not_run": "", "details": details}
 
 
 def _distance(engine: Engine, folder: ScorerFolder, way: Way) -> dict[str, float | int | str | bool]:

@@ -1,7 +1,8 @@
 """Runs a store in child processes that are killed, and looks at what they leave. Started by test_store_kill.py.
 
 usage: killing.py DATA SEED STEPS TIMES BEGUN; BEGUN windows are ended and one more is stored in peace (0: none), then
-a child dies at each of STEPS points of its file work, then after each of TIMES random pauses. Prints one JSON object; exits 1 with the first broken invariant.
+a child dies at each of STEPS points of its file work, then after each of TIMES random pauses. Prints one JSON object;
+exits 1 with the first broken invariant.
 """
 
 from __future__ import annotations

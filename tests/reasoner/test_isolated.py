@@ -52,7 +52,7 @@ def test_it_draws_what_the_model_draws_in_this_process(isolated: IsolatedBackend
     pictures = [rng.integers(0, 256, (2, 96, 160, 3), np.uint8) for _ in range(2)]
     prompt = messages("Does somebody fall to the ground?", [0.0, 1.0], style="brief")
     apart, here = (each.sample(prompt, pictures, 2, 1.0, 5) for each in (isolated, LocalBackend.load(CONFIG)))
-    assert apart == here
+    assert [output._replace(tokens=()) for output in apart] == [output._replace(tokens=()) for output in here]
     assert apart[0].text != apart[1].text
 
 

@@ -310,7 +310,7 @@ def test_several_answers_vote_by_their_evidence(
     before = Reasoner(Polled([]), ReasonerConfig()).reason(window, ruled, zones, "Gate 1")
     assert backend.draws == [(4, 0.9, seed_of(window.window_id))]
     (check,) = of(verdict, "samples")
-    assert (check.status, check.score) == (status, pytest.approx(share, abs=0.05))
+    assert check.status == status and check.score == pytest.approx(share, abs=0.05)
     assert check.tokens == 100 + 4 * 12 and check.cost_s >= 0
     assert [each.kind for each in verdict.rechecks] == ["crop", "masked", "samples", "closer"]
     assert (verdict.decision, verdict.reasons) == (
@@ -321,6 +321,17 @@ def test_several_answers_vote_by_their_evidence(
         return
     assert verdict.confidence.components["self_consistency"] == check.score
     assert (verdict.confidence.p > before.confidence.p) == (share > 0.72), "a split vote lowers it"
+
+
+def test_votes_and_a_second_look_that_disagree_are_one_reason(filmed: Window, rule: Rule) -> None:
+    class Wavering(Polled):
+        def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+            self.p_yes = 0.1 if len(pictures) > 12 else self.p_yes
+            return super().answer(messages, pictures)
+
+    verdict = judge(Wavering([NO] * 4), filmed, rule, samples=4)
+    assert [of(verdict, kind)[0].status for kind in ("samples", "closer")] == ["contradicted"] * 2
+    assert (verdict.decision, verdict.reasons) == ("needs_review", ("low_confidence", "looks_disagree"))
 
 
 @pytest.mark.parametrize(

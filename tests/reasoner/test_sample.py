@@ -18,7 +18,6 @@ from reasoner.prompt import Message, messages
 from reasoner.speed import SpeedConfig
 
 Pixels = NDArray[np.uint8]
-PAST = {"rel": 2e-5, "abs": 2e-5}
 
 
 def load(folder: Path, **speed: Any) -> LocalBackend:
@@ -62,7 +61,7 @@ def test_the_loop_draws_what_generate_draws(tiny: Path, plain: LocalBackend, spe
         for one, other in zip(ours, theirs, strict=True):
             assert one._replace(tokens=()) == other._replace(tokens=())
             for ours_token, their_token in zip(one.tokens, other.tokens, strict=True):
-                assert ours_token.logprob == pytest.approx(their_token.logprob, **PAST)
+                assert ours_token.logprob == pytest.approx(their_token.logprob, rel=2e-5, abs=2e-5)
 
 
 def test_answers_differ_by_their_number_and_seed_and_by_nothing_else(tiny: Path) -> None:
