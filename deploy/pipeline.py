@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from deploy.summary import Windows
 from detector.gate import Gate
 from detector.window import Span
 from ingest.frame import CoarseFrame
+from reasoner.config import ReasonerConfig
 
 if TYPE_CHECKING:
     from alerts.store import Store
@@ -141,7 +143,7 @@ class Pipeline:
                 key=lambda ticket: ticket.span.window_id,
                 on_poison=lambda ticket, error: self._failed(reason, ticket, error),
                 on_left=lambda ticket: self._shed(ticket.span, "stopped"),
-                workers=settings.max_requests if settings.backend == "openai" else 1,
+                workers=answered_together(settings),
             ),
             Link[Judgement, None](
                 name="decide",
@@ -263,3 +265,11 @@ class Pipeline:
         if ended:
             self.shed_reasons[reason.split("=")[0].split(":")[0]] += 1
         return ended
+
+
+def answered_together(settings: ReasonerConfig) -> int:
+    """Windows that are with the reasoner at once: as many as a server is asked about, or as a local model writes
+    together and this machine can prepare."""
+    if settings.backend == "openai":
+        return settings.max_requests
+    return 1 if settings.speed.plain else min(settings.speed.together, os.cpu_count() or 1)

@@ -38,7 +38,7 @@ def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
     group = f"{seconds} s each, seed {SEED}"
     tried: list[Tried] = []
     while (count := _next(ask, tried)) is not None:
-        say(f"{count} cameras for {seconds} s; their scenes are rendered first")
+        say(f"{count} {'camera' if count == 1 else 'cameras'} for {seconds} s; scenes are rendered first")
         began_s = time.monotonic()
         found = measure(count, seconds)
         held, why_not = holds(found)

@@ -60,7 +60,7 @@ def _tiles(run: Figures) -> str:
     parts = {part.name: part for part in run.parts}
     tiles = [
         _tile(parts.get("nvdec"), ("streams", "streams/core"), "decoded in real time"),
-        _tile(parts.get("vit"), ("images/s", "images/s of a core"), "scored, at best"),
+        _tile(parts.get("vit"), ("images/s", "images/core-s"), "scored, at best"),
         _tile(parts.get("reasoner"), ("windows/s",), "reasoned about, at best"),
         _tile(parts.get("cameras"), ("cameras",), "at p95 ≤ 3 s, nothing shed"),
         _power_tile(run.parts),

@@ -101,7 +101,7 @@ def _measured(folder: ScorerFolder, way: Way, ask: Ask, products: dict[str, dict
     blank = Figure(
         group=f"{folder.record.name}, {width}x{height}, {flops / 1e9:.3g} GFLOP a picture",
         series=way.series,
-        unit="images/s" if way.device == "cuda" else "images/s of a core",
+        unit="images/s" if way.device == "cuda" else "images/core-s",
         limit=_limit(way, flops, products),
         not_run="no GPU was asked for or found",
     )

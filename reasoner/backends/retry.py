@@ -22,5 +22,5 @@ def again(status: int, crashes: int) -> bool:
 def pause_s(attempt: int, retry_after_s: float | None, chance: Callable[[], float]) -> float:
     """Seconds until the next attempt: doubling, with its upper half left to chance so that callers do not come back
     together; never sooner than the server asks for. chance: 0..1."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)
+    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**attempt)
     return max(retry_after_s or 0.0, longest * (0.5 + 0.5 * chance()))
