@@ -38,7 +38,7 @@ CELLS = 16
 """Across a picture, of what is left of all that did not change: a letter would have to be a third of it high."""
 REACH = 0.02
 """Share of the map's width by which what changed is widened: limbs in the colour of the wall belong to it."""
-CLEAR_FROM = 0.6
+CLEAR_FROM = 0.7
 """Probability from which the second look's yes stands against the first one's no, or the model's own `yes_from` where
 that is higher."""
 

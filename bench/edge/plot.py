@@ -111,7 +111,8 @@ def curves(
         for place, value in series:
             title = f"<title>{place:g} {escape(axis)}: {number(value)} {escape(unit)}</title>"
             parts.append(f'<g>{title}<circle class="c{index % 4}" cx="{x(place):.1f}" cy="{y(value):.1f}" r="5"/></g>')
-            parts.append(_text(x(place), y(value) - 10, number(value), "value", "middle"))
+            # The first series lies below the others: its numbers go below its points.
+            parts.append(_text(x(place), y(value) + (20 if index == 0 else -10), number(value), "value", "middle"))
     legend = "".join(f'<span><i class="key c{index % 4}"></i>{escape(name)}</span>' for index, name in enumerate(named))
     return _figure(parts, height, f"{unit}, by {axis}", legend)
 

@@ -64,14 +64,14 @@ def test_what_the_deadline_leaves_is_shed_with_its_reason(site: Site) -> None:
         line = site.line(store, scorer, reasoner, drain_s=1.0)
         line.start()
         line.watch()
-        until(lambda: len(reasoner.seen) == 1 and len(line.admission) >= 1)
+        until(lambda: len(reasoner.seen) >= 1 and len(line.admission) >= 1)
         windows = line.stop()
         reasoner.released = True
         assert windows.flagged == total(windows) == windows.shed >= 2
         assert store.unfinished() == []
         time.sleep(0.5)
         assert line.ledger.windows() == windows, "a late answer changes nothing"
-        assert line.ledger.late == 1, "and is counted"
+        assert line.ledger.late == len(reasoner.seen), "and is counted"
     assert set(reasons(site).values()) == {"stopped"}
     assert site.published == []
 

@@ -151,10 +151,10 @@ NO, REVIEW = ("rejected", ("answer_no",)), ("needs_review", ("looks_disagree",))
 @pytest.mark.parametrize(
     ("figure", "sure_from", "on", "zones", "backend", "wanted", "status"),
     [
-        (True, 0.9, True, OPEN, Obedient(0.65), REVIEW, "contradicted"),
+        (True, 0.9, True, OPEN, Obedient(0.75), REVIEW, "contradicted"),
         (True, 0.9, True, LEFT, Obedient(), REVIEW, "contradicted"),
         (True, 0.9, True, SKY, Obedient(), NO, "unchecked"),  # of something that does not count
-        (True, 0.9, True, OPEN, Obedient(0.55), NO, "unchecked"),  # not clearly
+        (True, 0.9, True, OPEN, Obedient(0.65), NO, "unchecked"),  # not clearly
         (True, 0.9, True, OPEN, Obedient(0.7, Notes(yes_from=0.8)), NO, "unchecked"),
         (False, 0.9, True, OPEN, Obedient(), NO, "supported"),  # nothing there either time
         (True, 0.96, True, OPEN, Obedient(), NO, None),  # the scorer is not sure
