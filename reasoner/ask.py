@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from detector.rule import Rule
 from reasoner.answer import AskEvidence, AskResult, band, frame_number, render
 from reasoner.config import Language, ReasonerConfig
+from reasoner.keywords import category_of
 from reasoner.parse import parse, yes_or_no
 from reasoner.phrases import sentence
-from reasoner.reason import Reasoner, category_of
+from reasoner.reason import Reasoner
 from reasoner.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
 from reasoner import degenerate
 from reasoner.backends import Backend, Output, open_backend
-from reasoner.boxes import Box
-from reasoner.confidence import combine, with_counterfactual, with_second_look, with_votes
+from reasoner.case import Case, Weighed
+from reasoner.confidence import combine
 from reasoner.config import Language, ReasonerConfig
-from reasoner.counterfactual import counterfactual
 from reasoner.crop_check import crop_check
-from reasoner.decision import DOUBTS, components, decide, stands_in, sureness
-from reasoner.evidence import Binding, Frame, bind, nearest
+from reasoner.decision import components, decide, stands_in, sureness
+from reasoner.doubt import contest, doubt
+from reasoner.evidence import Binding, Frame, bind
 from reasoner.parse import Parsed, parse
-from reasoner.poll import poll
 from reasoner.prompt import Message, messages, prompt_sha256
-from reasoner.second_look import second_look
 from reasoner.unanswered import unanswered
-from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
+from reasoner.verdict import ModelRecord, Verdict
 
 if TYPE_CHECKING:
     from reasoner.pictures import Look, Target
-    from reasoner.verify import Agreement
-
-
-class Weighed(NamedTuple):
-    """What was found for and against an answer."""
-
-    agreement: Agreement
-    confidence: Confidence
-    rechecks: tuple[Recheck, ...]
 
 
 class Reasoner:
@@ -106,7 +91,7 @@ class Reasoner:
         weighed = self.weigh(window, rule, seen, output, parsed, binding, again=stands and fault is None)
         counts = notes is None or sureness(weighed.confidence.components) >= notes.yes_from
         if counts and stands and fault is None:
-            weighed = self.doubt(window, rule, zones, seen, binding, weighed)
+            weighed = doubt(self, window, rule, zones, seen, binding, weighed)
         decision, reasons = decide(
             parsed, binding, weighed.agreement, weighed.confidence.p, self.config.review_below, weighed.rechecks
         )
@@ -114,9 +99,9 @@ class Reasoner:
             decision, reasons = "rejected", ("unsure_yes",)
         if decision != "rejected" and not stands:
             decision, reasons = "rejected", ("outside_zones",)
-        case = _Case(window, prompt, output, parsed, binding, weighed, seen.view)
+        case = Case(window, prompt, output, parsed, binding, weighed, seen.view)
         if fault is None and decision == "rejected" and window.span.sure and self.config.unlettered:
-            return self.contest(case, rule, zones, seen, reasons)
+            return contest(self, case, rule, zones, seen, reasons)
         if fault is None:
             return case.verdict(decision, reasons, self.backend)
         if parsed.yes is not False and decision != "rejected":
@@ -133,32 +118,6 @@ class Reasoner:
             output=output.text,
             answer=parsed.answer or "",
         )
-
-    def contest(
-        self, case: _Case, rule: Rule, zones: Mapping[str, Sequence[Point]], seen: Look, reasons: tuple[str, ...]
-    ) -> Verdict:
-        """A window that the first look is sure of is rejected only where the model does so without anything to read."""
-        from reasoner.unlettered import look_unlettered
-
-        second = look_unlettered(self, case.window, rule, zones, seen)
-        rechecks = (*case.weighed.rechecks, second.recheck)
-        text, answer = second.output.text, second.parsed.answer or ""
-        if second.fault is not None:
-            fault, model = (second.fault,), case.model(self.backend)
-            verdict = unanswered(case.window, rule, zones, seen, model, fault, output=text, answer=answer)
-            return msgspec.structs.replace(verdict, rechecks=rechecks)
-        if second.recheck.status != "contradicted":
-            weighed = case.weighed._replace(rechecks=rechecks)
-            return case._replace(weighed=weighed).verdict("rejected", reasons, self.backend)
-        again = self.weigh(case.window, rule, seen, second.output, second.parsed, second.binding, again=False)
-        # Neither look is worth more than the other.
-        token = (case.weighed.confidence.components["vlm_token"] + second.recheck.score) / 2
-        notes = self.backend.notes
-        parts = {**again.confidence.components, "vlm_token": token, "crop_check": token}
-        weighed = Weighed(again.agreement, combine(parts, notes.calibrator if notes else None), rechecks)
-        output = case.output._replace(text=text)
-        case = case._replace(output=output, parsed=second.parsed, binding=second.binding, weighed=weighed)
-        return case.verdict("needs_review", (DOUBTS["unlettered"],), self.backend)
 
     def doubtful(self, window: Window) -> bool:
         """Whether the first look saw enough for a person to be asked where the model gives no answer."""
@@ -211,36 +170,6 @@ class Reasoner:
         confidence = combine(parts, notes.calibrator if notes else None)
         return Weighed(agreement, confidence, () if crop is None else (crop,))
 
-    def doubt(
-        self,
-        window: Window,
-        rule: Rule,
-        zones: Mapping[str, Sequence[Point]],
-        seen: Look,
-        binding: Binding,
-        weighed: Weighed,
-    ) -> Weighed:
-        """Before a person is bothered, a yes in the grey band is held against the picture without its boxes, put to the
-        vote of several answers, and looked at more closely."""
-        low, high = self.config.grey
-        if not binding.bound or not low <= weighed.confidence.p < high:
-            return weighed
-        yes = weighed.confidence.components["vlm_token"]
-        masked = counterfactual(self, window, rule, binding.bound, yes)
-        confidence = with_counterfactual(weighed.confidence, masked.score, masked.status == "contradicted")
-        rechecks = (*weighed.rechecks, masked)
-        notes = self.backend.notes
-        if notes is None or notes.group_step_s is None:
-            if self.config.samples:
-                votes, polled = poll(self, window, rule, zones, seen)
-                if votes.votes:
-                    confidence = with_votes(confidence, votes.share, votes.probability)
-                rechecks = (*rechecks, polled)
-            closer = second_look(self, window, rule, binding.bound)
-            confidence = with_second_look(confidence, closer.score)
-            rechecks = (*rechecks, closer)
-        return Weighed(weighed.agreement, confidence, rechecks)
-
     def target(self) -> Target:
         """What the model wants to be shown."""
         from reasoner.pictures import Target
@@ -270,88 +199,3 @@ class Reasoner:
             coordinates=self.backend.coordinates,
             place=place,
         )
-
-
-def category_of(question: str, keywords: Mapping[str, Sequence[str]]) -> str | None:
-    """The category whose words a question holds most of; None with none. English words match at their start."""
-    text = question.lower()
-    hits = {category: sum(_holds(text, word.lower()) for word in words) for category, words in keywords.items()}
-    best = max(hits, key=lambda category: hits[category], default=None)
-    return best if best is not None and hits[best] else None
-
-
-def _holds(text: str, word: str) -> bool:
-    if not word.isascii():
-        return word in text
-    return re.search(rf"(?<![a-z]){re.escape(word)}", text) is not None
-
-
-class _Case(NamedTuple):
-    """All that is known of one window when its verdict is written."""
-
-    window: Window
-    prompt: Sequence[Message]
-    output: Output
-    parsed: Parsed
-    binding: Binding
-    weighed: Weighed
-    view: Box
-
-    def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
-        onset_utc_ns, end_utc_ns = self._when()
-        evidence = () if decision == "rejected" else self._evidence()
-        best = max(evidence, key=lambda item: item.check.score, default=None)
-        return Verdict(
-            window_id=self.window.window_id,
-            decision=decision,
-            reasons=reasons,
-            answer=self.parsed.answer or "",
-            output=self.output.text,
-            claims=self.binding.claims,
-            evidence=evidence,
-            confidence=self.weighed.confidence,
-            rechecks=self.weighed.rechecks,
-            onset_utc_ns=onset_utc_ns,
-            end_utc_ns=end_utc_ns,
-            peak_utc_ns=best.stamp.utc_ns if best else self.window.span.peak_utc_ns,
-            view=self.view,
-            model=self.model(backend),
-            reasoned_utc_ns=time.time_ns(),
-        )
-
-    def model(self, backend: Backend) -> ModelRecord:
-        return ModelRecord(
-            name=backend.name,
-            weights_sha256=backend.weights_sha256,
-            prompt_sha256=prompt_sha256(self.prompt),
-            tokens_in=self.output.tokens_in,
-            tokens_out=self.output.tokens_out,
-        )
-
-    def _evidence(self) -> tuple[Evidence, ...]:
-        frames = self.window.cut.frames
-        return tuple(
-            Evidence(
-                claim=item.claim,
-                frame=item.frame,
-                frame_sha256=frames[item.frame].sha256(),
-                stamp=frames[item.frame].stamp,
-                label=item.label,
-                box=item.box,
-                check=check,
-            )
-            for item, check in zip(self.binding.bound, self.weighed.agreement.checks, strict=True)
-        )
-
-    def _when(self) -> tuple[int, int | None]:
-        """Onset and end in UTC of exact frames: the answer's span, else the claims' times, else the hot part."""
-        frames = self.window.cut.frames
-        times_s = [self.window.seconds(index) for index in range(len(frames))]
-        spans = [(span.start_s, span.end_s) for span in self.parsed.spans]
-        spans += [(claim.time_s, claim.time_s) for claim in self.binding.claims] if not spans else []
-        indices = [(nearest(times_s, start), nearest(times_s, min(end, times_s[-1]))) for start, end in spans]
-        starts = [start for start, _ in indices if start is not None]
-        ends = [end for _, end in indices if end is not None]
-        onset = frames[min(starts)].stamp.utc_ns if starts else self.window.span.first_hot_utc_ns
-        end = frames[max(ends)].stamp.utc_ns if ends else None
-        return onset, end if end is not None and end >= onset else None

@@ -18,8 +18,9 @@ from reasoner.config import ReasonerConfig
 from reasoner.decision import inside
 from reasoner.errors import PictureUnreadable
 from reasoner.folder import Notes
+from reasoner.keywords import category_of
 from reasoner.prompt import Message
-from reasoner.reason import Reasoner, category_of
+from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Verdict
 

@@ -1,0 +1,97 @@
+"""All that is known of one window when its verdict is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from detector.window import Window
+from reasoner.backends import Backend, Output
+from reasoner.boxes import Box
+from reasoner.evidence import Binding, nearest
+from reasoner.parse import Parsed
+from reasoner.prompt import Message, prompt_sha256
+from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
+
+if TYPE_CHECKING:
+    from reasoner.verify import Agreement
+
+
+class Weighed(NamedTuple):
+    """What was found for and against an answer."""
+
+    agreement: Agreement
+    confidence: Confidence
+    rechecks: tuple[Recheck, ...]
+
+
+class Case(NamedTuple):
+    """A window, what was asked of it, what came back and what that is worth."""
+
+    window: Window
+    prompt: Sequence[Message]
+    output: Output
+    parsed: Parsed
+    binding: Binding
+    weighed: Weighed
+    view: Box
+
+    def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
+        onset_utc_ns, end_utc_ns = self._when()
+        evidence = () if decision == "rejected" else self._evidence()
+        best = max(evidence, key=lambda item: item.check.score, default=None)
+        return Verdict(
+            window_id=self.window.window_id,
+            decision=decision,
+            reasons=reasons,
+            answer=self.parsed.answer or "",
+            output=self.output.text,
+            claims=self.binding.claims,
+            evidence=evidence,
+            confidence=self.weighed.confidence,
+            rechecks=self.weighed.rechecks,
+            onset_utc_ns=onset_utc_ns,
+            end_utc_ns=end_utc_ns,
+            peak_utc_ns=best.stamp.utc_ns if best else self.window.span.peak_utc_ns,
+            view=self.view,
+            model=self.model(backend),
+            reasoned_utc_ns=time.time_ns(),
+        )
+
+    def model(self, backend: Backend) -> ModelRecord:
+        return ModelRecord(
+            name=backend.name,
+            weights_sha256=backend.weights_sha256,
+            prompt_sha256=prompt_sha256(self.prompt),
+            tokens_in=self.output.tokens_in,
+            tokens_out=self.output.tokens_out,
+        )
+
+    def _evidence(self) -> tuple[Evidence, ...]:
+        frames = self.window.cut.frames
+        return tuple(
+            Evidence(
+                claim=item.claim,
+                frame=item.frame,
+                frame_sha256=frames[item.frame].sha256(),
+                stamp=frames[item.frame].stamp,
+                label=item.label,
+                box=item.box,
+                check=check,
+            )
+            for item, check in zip(self.binding.bound, self.weighed.agreement.checks, strict=True)
+        )
+
+    def _when(self) -> tuple[int, int | None]:
+        """Onset and end in UTC of exact frames: the answer's span, else the claims' times, else the hot part."""
+        frames = self.window.cut.frames
+        times_s = [self.window.seconds(index) for index in range(len(frames))]
+        spans = [(span.start_s, span.end_s) for span in self.parsed.spans]
+        spans += [(claim.time_s, claim.time_s) for claim in self.binding.claims] if not spans else []
+        indices = [(nearest(times_s, start), nearest(times_s, min(end, times_s[-1]))) for start, end in spans]
+        starts = [start for start, _ in indices if start is not None]
+        ends = [end for _, end in indices if end is not None]
+        onset = frames[min(starts)].stamp.utc_ns if starts else self.window.span.first_hot_utc_ns
+        end = frames[max(ends)].stamp.utc_ns if ends else None
+        return onset, end if end is not None and end >= onset else None
