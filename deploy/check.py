@@ -173,7 +173,7 @@ def _memory(config: Config) -> list[Row]:
 
         found = forecast(folder, settings, device_of(settings.device))
     except ReasonerError as error:
-        return [Row("FAIL", "memory", one_line(error))]
+        return [Row("FAIL", "reasoner", one_line(error))]
     return [Row("warn" if found.crowded else "ok" if found.fits else "FAIL", "memory", found.text)]
 
 
