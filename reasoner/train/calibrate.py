@@ -4,8 +4,8 @@ Scenes are watched by a scorer and its gate, with one rule for each category tha
 that is flagged goes through the serving code: what is asked, and how often in vain, is as live. Every yes with evidence
 is weighed again with the cited boxes filled with the camera's background, with the frames in another order, and with
 the frames of five seconds earlier; half of these count as unsupported in the fit: a calibrator must know what a claim
-without anything behind it looks like. Half of the scenes give the coefficients and the probability from which a yes
-counts; the calibration error is that of the other half, as it is.
+without anything behind it looks like. All windows give the coefficients and the probability from which a yes counts;
+the calibration error and the other figures are those of each half of the scenes, as it is, under a fit to the other.
 """
 
 from __future__ import annotations
@@ -63,26 +63,33 @@ def calibrate(
         log.info("calibrating: %d of %d windows", min(count, windows), windows)
         if count >= windows:
             break
-    learnt, held = halves
-    rows, among = (_with_spoilt(learnt, each) for each in (SPOILT_EACH, SPOILT_AMONG))
+    everything = [*halves[0], *halves[1]]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     try:
-        fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
-        fitted = rescaled(fitted, [parts for parts, _ in among], [true for _, true in among])
+        crossed = [(_fitted(halves[1 - own], today), yes_from(halves[1 - own]), halves[own]) for own in (0, 1)]
+        whole = _fitted(everything, today)
     except ValueError as error:
-        raise TrainFailed(f"{folder} cannot be calibrated on {len(learnt)} windows: {error}") from None
+        raise TrainFailed(f"{folder} cannot be calibrated on {len(everything)} windows: {error}") from None
+    foretold = [(fitted.probability(w.parts), w.true) for fitted, _, held in crossed for w in held]
     calibrator = msgspec.structs.replace(
-        fitted,
-        id=f"logistic-{len(held)}-{first_seed}",
-        ece=round(expected_calibration_error([fitted.probability(w.parts) for w in held], [w.true for w in held]), 4),
-        n=len(held),
+        whole,
+        id=f"logistic-{len(everything)}-{first_seed}",
+        ece=round(expected_calibration_error([p for p, _ in foretold], [true for _, true in foretold]), 4),
+        n=len(everything),
     )
     notes = folder / "witness.json"
     record = json.loads(notes.read_text(encoding="utf-8"))
     record["calibrator"] = msgspec.to_builtins(calibrator)
-    record["yes_from"] = yes_from(learnt)
+    record["yes_from"] = yes_from(everything)
     notes.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return figures(held, calibrator, record["yes_from"])
+    return figures(crossed, calibrator, record["yes_from"])
+
+
+def _fitted(weighed: Sequence[Weighed], today: str) -> Calibrator:
+    """Raises ValueError with too few windows of either kind."""
+    rows, among = (_with_spoilt(weighed, each) for each in (SPOILT_EACH, SPOILT_AMONG))
+    fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
+    return rescaled(fitted, [parts for parts, _ in among], [true for _, true in among])
 
 
 def _with_spoilt(weighed: Sequence[Weighed], each: int) -> list[tuple[dict[str, float], bool]]:
@@ -108,21 +115,28 @@ def yes_from(weighed: Sequence[Weighed]) -> float:
     return equal[len(equal) // 2]
 
 
-def figures(weighed: list[Weighed], calibrator: Calibrator, least: float) -> dict[str, Any]:
-    """What the held-out half says: right answers, precision and recall, ECE, and what blanked evidence does."""
-    yes = [w for w in weighed if w.counts(least)]
-    hits = sum(w.true for w in yes)
-    drops = {
+def figures(
+    crossed: Sequence[tuple[Calibrator, float, Sequence[Weighed]]], calibrator: Calibrator, least: float
+) -> dict[str, Any]:
+    """Right answers, precision and recall, and what spoilt evidence does, each window under the fit to the other half;
+    the calibrator's own weights and `yes_from`."""
+    weighed = [w for _, _, held in crossed for w in held]
+    counts = [w.counts(from_) for _, from_, held in crossed for w in held]
+    hits = sum(counted and w.true for counted, w in zip(counts, weighed, strict=True))
+    drops: dict[str, list[float]] = {
         kind: [
-            calibrator.probability(w.parts) - calibrator.probability(w.spoilt[kind]) for w in yes if w.true and w.spoilt
+            fitted.probability(w.parts) - fitted.probability(w.spoilt[kind])
+            for fitted, from_, held in crossed
+            for w in held
+            if w.true and w.spoilt and w.counts(from_)
         ]
         for kind in SPOILT
     }
     return {
         "windows": len(weighed),
         "yes_from": least,
-        "right": sum(w.counts(least) == w.true for w in weighed) / max(1, len(weighed)),
-        "precision": hits / max(1, len(yes)),
+        "right": sum(counted == w.true for counted, w in zip(counts, weighed, strict=True)) / max(1, len(weighed)),
+        "precision": hits / max(1, sum(counts)),
         "recall": hits / max(1, sum(w.true for w in weighed)),
         "ece": calibrator.ece,
         "fell": {kind: sum(drop > 0 for drop in each) / max(1, len(each)) for kind, each in drops.items()},
