@@ -12,7 +12,7 @@ from reasoner.boxes import Box
 from reasoner.evidence import Binding, nearest
 from reasoner.parse import Parsed
 from reasoner.prompt import Message, prompt_sha256
-from reasoner.verdict import Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
+from reasoner.verdict import Check, Confidence, Decision, Evidence, ModelRecord, Recheck, Verdict
 
 if TYPE_CHECKING:
     from reasoner.verify import Agreement
@@ -36,6 +36,20 @@ class Case(NamedTuple):
     binding: Binding
     weighed: Weighed
     view: Box
+
+    def standing(self) -> Case:
+        """Without the claims that their own check contradicts, where others are supported: what is shown as evidence
+        has stood its check. The confidence has counted all of them."""
+        checks = self.weighed.agreement.checks
+        fallen = {item.claim for item, check in zip(self.binding.bound, checks, strict=True) if _against(check)}
+        kept = [index for index in range(len(self.binding.claims)) if index not in fallen]
+        pairs = [pair for pair in zip(self.binding.bound, checks, strict=True) if pair[0].claim not in fallen]
+        if not fallen or not any(check.status == "supported" for _, check in pairs):
+            return self
+        bound = tuple(item._replace(claim=kept.index(item.claim)) for item, _ in pairs)
+        binding = self.binding._replace(claims=tuple(self.binding.claims[index] for index in kept), bound=bound)
+        agreement = self.weighed.agreement._replace(checks=tuple(check for _, check in pairs))
+        return self._replace(binding=binding, weighed=self.weighed._replace(agreement=agreement))
 
     def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
         onset_utc_ns, end_utc_ns = self._when()
@@ -95,3 +109,7 @@ class Case(NamedTuple):
         onset = frames[min(starts)].stamp.utc_ns if starts else self.window.span.first_hot_utc_ns
         end = frames[max(ends)].stamp.utc_ns if ends else None
         return onset, end if end is not None and end >= onset else None
+
+
+def _against(check: Check) -> bool:
+    return check.status == "contradicted"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FITTED = ("coarse", "vlm_token", "detector_agreement", "temporal_agreement", "consistency")
 """Components a fit uses when not told otherwise; `evidence_match` is made of two of them."""
+DENIED = ("coarse", "vlm_token")
+"""Components of `fit_denied`."""
 _LOGIT = frozenset({"coarse", "vlm_token", "crop_check"})
 """Probabilities enter by their logit, agreements as they are."""
 _EDGE = 0.002
@@ -33,14 +35,31 @@ DOUBTED = 0.7
 """What is left of a confidence whose yes stands without its evidence."""
 
 
+class Coefficients(msgspec.Struct, frozen=True, kw_only=True):
+    """p = sigmoid(bias + sum of weight x component)."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def probability(self, components: Mapping[str, float]) -> float:
+        pairs = zip(self.names, self.weights, strict=True)
+        return _sigmoid(self.bias + sum(weight * _feature(name, components[name]) for name, weight in pairs))
+
+
 class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
-    """p = sigmoid(bias + sum of weight x component); no weight is negative, so losing support never raises p."""
+    """p = sigmoid(bias + sum of weight x component); no weight is negative, so losing support never raises p.
+
+    What a no that shows nothing is worth is another question, for there is nothing to agree with: how often it is
+    wrong. `denied` answers it where there were enough of them to learn from.
+    """
 
     id: str
     method: Literal["logistic"] = "logistic"
     names: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
+    denied: Coefficients | None = None
     ece: float
     """Expected calibration error on labelled data the coefficients were not fitted on."""
     n: int
@@ -53,8 +72,14 @@ class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"calibrator {self.id}: a negative weight would raise confidence when support is lost")
 
     def probability(self, components: Mapping[str, float]) -> float:
-        pairs = zip(self.names, self.weights, strict=True)
-        return _sigmoid(self.bias + sum(weight * _feature(name, components[name]) for name, weight in pairs))
+        if self.denied is not None and is_denied(components):
+            return self.denied.probability(components)
+        return Coefficients(names=self.names, weights=self.weights, bias=self.bias).probability(components)
+
+
+def is_denied(components: Mapping[str, float]) -> bool:
+    """A no that shows nothing. A yes that shows nothing is judged like every other yes: by evidence that it lacks."""
+    return components["consistency"] == 0 and components["vlm_token"] < 0.5
 
 
 def combine(components: Mapping[str, float], calibrator: Calibrator | None) -> Confidence:
@@ -158,6 +183,18 @@ def fit(
         n=len(y),
         date=date,
     )
+
+
+def fit_denied(components: Sequence[Mapping[str, float]], correct: Sequence[bool]) -> Coefficients | None:
+    """How likely the question of a no was in truth answered by yes, by the model's and the ViT's own certainty. None
+    with fewer than 20 of them, or only one kind."""
+    import numpy as np
+
+    if len(correct) < 20 or len(set(correct)) < 2:
+        return None
+    x = np.array([[_feature(name, row[name]) for name in DENIED] for row in components])
+    bias, weights = _logistic(x, np.array(correct, dtype=np.float64))
+    return Coefficients(names=DENIED, weights=tuple(float(weight) for weight in weights), bias=bias)
 
 
 def rescaled(calibrator: Calibrator, components: Sequence[Mapping[str, float]], correct: Sequence[bool]) -> Calibrator:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from reasoner.confidence import Calibrator, expected_calibration_error, fit, rescaled
+from reasoner.confidence import Calibrator, expected_calibration_error, fit, fit_denied, is_denied, rescaled
 from reasoner.train.errors import TrainFailed
 from reasoner.train.weigher import SPOILT, Weighed, Weigher, weighed_scenes
 
@@ -87,9 +87,12 @@ def calibrate(
 
 def _fitted(weighed: Sequence[Weighed], today: str) -> Calibrator:
     """Raises ValueError with too few windows of either kind."""
-    rows, among = (_with_spoilt(weighed, each) for each in (SPOILT_EACH, SPOILT_AMONG))
+    denied = [w for w in weighed if is_denied(w.parts)]
+    told = [w for w in weighed if not is_denied(w.parts)]
+    rows, among = (_with_spoilt(told, each) for each in (SPOILT_EACH, SPOILT_AMONG))
     fitted = fit([parts for parts, _ in rows], [true for _, true in rows], date=today, names=NAMES)
-    return rescaled(fitted, [parts for parts, _ in among], [true for _, true in among])
+    fitted = rescaled(fitted, [parts for parts, _ in among], [true for _, true in among])
+    return msgspec.structs.replace(fitted, denied=fit_denied([w.parts for w in denied], [w.true for w in denied]))
 
 
 def _with_spoilt(weighed: Sequence[Weighed], each: int) -> list[tuple[dict[str, float], bool]]:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 
-from reasoner.confidence import FITTED, Calibrator, combine, expected_calibration_error, fit, rescaled
+from reasoner.confidence import (
+    FITTED,
+    Calibrator,
+    combine,
+    expected_calibration_error,
+    fit,
+    fit_denied,
+    is_denied,
+    rescaled,
+)
 
 FULL = {
     "coarse": 0.8, "vlm_token": 0.95, "evidence_match": 0.9, "detector_agreement": 0.9, "temporal_agreement": 0.9,
@@ -84,6 +94,25 @@ def test_without_a_calibrator_it_says_so() -> None:
     assert (plain.calibration.method, plain.calibration.n, plain.interval) == ("none", 0, (0.0, 1.0))
     assert plain.p == pytest.approx(0.95 * (0.1 + 0.36 + 0.27 + 0.16))
     assert combine({**FULL, "detector_agreement": 0.0}, None).p < 0.6
+
+
+def test_a_no_has_coefficients_of_its_own() -> None:
+    """How often it is wrong follows from the model's and the ViT's certainty; evidence it has none."""
+    rng = np.random.default_rng(5)
+    rows = [
+        {**FULL, "consistency": 0.0, "coarse": float(c), "vlm_token": float(t)}
+        for c, t in zip(rng.uniform(0.1, 0.95, 400), rng.uniform(0.001, 0.499, 400), strict=True)
+    ]
+    wrong = [bool(rng.random() < 0.8 * row["coarse"] * row["vlm_token"] * 2) for row in rows]
+    denied = fit_denied(rows, wrong)
+    assert denied is not None and min(denied.weights) > 0
+    made = msgspec.structs.replace(fit(*labelled(500), date="2026-01-31"), denied=denied)
+    p = [made.probability(row) for row in rows]
+    assert expected_calibration_error(p, wrong) < 0.06
+    yes = {**FULL, "consistency": 0.0}
+    assert not is_denied(yes) and made.probability(yes) == msgspec.structs.replace(made, denied=None).probability(yes)
+    assert fit_denied(rows[:19], wrong[:19]) is None and fit_denied(rows, [False] * 400) is None
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Calibrator) == made
 
 
 def test_the_interval_narrows_with_data() -> None:
