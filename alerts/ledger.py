@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from typing import Literal
@@ -11,11 +12,13 @@ import msgspec
 from alerts import outbox
 from alerts.alert import Alert, decode, encode
 from alerts.cloudevent import Event
-from alerts.errors import RevisionConflict, UnknownRecord, WindowEnded
+from alerts.errors import AlertInvalid, RevisionConflict, UnknownRecord, WindowEnded
 from alerts.evidence_files import StoredFile, without_pictures
 from alerts.evidence_names import COUNTER
 from detector.window import Span, Window
 from reasoner.verdict import Verdict
+
+log = logging.getLogger(__name__)
 
 OUTCOMES = ("alert", "rejected", "merged", "shed")
 Ending = Literal["alert", "rejected", "merged", "shed"]
@@ -165,12 +168,18 @@ def latest_alert(db: sqlite3.Connection, camera_id: str, rule_id: str) -> Alert 
 
 
 def open_alerts(db: sqlite3.Connection) -> list[Alert]:
-    """Last revisions of the alerts that are still open, the first raised first."""
+    """Last revisions of the alerts that are still open, the first raised first; a damaged one is left out."""
     rows = db.execute(
-        "SELECT record FROM alert JOIN revision USING (alert_id, revision)"
+        "SELECT alert_id, record FROM alert JOIN revision USING (alert_id, revision)"
         """ WHERE instr(record, CAST('"state":"open"' AS BLOB)) ORDER BY seq"""
     )
-    return [alert for alert in (decode(row[0]) for row in rows) if alert.state == "open"]
+    alerts: list[Alert] = []
+    for alert_id, record in rows:
+        try:
+            alerts.append(decode(record))
+        except AlertInvalid as error:
+            log.error("alert %s cannot be read: %s", alert_id, error)
+    return [alert for alert in alerts if alert.state == "open"]
 
 
 def awaited(db: sqlite3.Connection, camera_id: str, rule_id: str) -> bool:

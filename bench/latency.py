@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from typing import Any
+
+import msgspec
+
+from bench.watched import Watched
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,23 +19,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the scenes (default 1)")
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(options: argparse.Namespace, engines: str = "") -> dict[str, Any]:
+    """engines: folder of compiled engines, empty for the user's. Raises RuntimeError when the demo fails."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "deploy", "demo", "--no-console", "--json", "--data", folder]
-        command += ["--cameras", str(options.cameras), "--seconds", str(options.seconds), "--seed", str(options.seed)]
+        command = [sys.executable, "-m", "bench.watched", str(options.seconds), str(options.cameras)]
+        command += [str(options.seed), folder, engines]
         out = subprocess.run(command, capture_output=True, text=True, check=False)
     if out.returncode:
         raise RuntimeError(f"the demo ended with status {out.returncode}: {out.stderr.strip().splitlines()[-1:]}")
-    summary = json.loads(out.stdout.strip().splitlines()[-1])
+    watched = msgspec.json.decode(out.stdout, type=Watched)
+    summary = watched.summary
     return {
         "cameras": options.cameras,
         "seconds": options.seconds,
         "seed": options.seed,
-        "events": len(summary["events"]),
-        "matched": summary["matched"],
-        "false": summary["false"],
-        "p50_s": summary["latency_s"]["p50"],
-        "p95_s": summary["latency_s"]["p95"],
-        "windows": summary["windows"],
+        "engine": watched.engine,
+        "events": len(summary.events),
+        "matched": summary.matched,
+        "false": summary.false,
+        "dropped_frames": watched.dropped_frames,
+        "unscored_frames": watched.unscored_frames,
+        "p50_s": summary.latency_s.p50,
+        "p95_s": summary.latency_s.p95,
+        "windows": msgspec.to_builtins(summary.windows),
         "target_p95_s": 8.0,
     }

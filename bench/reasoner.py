@@ -32,6 +32,8 @@ OFF: dict[str, Any] = {
     "features_mib": 0, "prefix_mib": 0, "together": 1, "prefill_tokens": 0, "graphs": False, "draft_tokens": 0,
     "patch_product": False,
 }  # fmt: skip
+CALLERS = (4, 8, 16)
+"""Of the last rows."""
 GROWN_FROM = 19
 """Pictures of the window that grows by one more."""
 
@@ -137,7 +139,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     top = ceiling(device, getattr(torch, dtype))
     model = subject(options.model, device, dtype, options.new_tokens)
     plain = model.load(_speed(plain=True))
-    count, warm = options.windows, max(2, options.windows // 2)
+    count, warm = options.windows, max(2, options.windows // 2, 1 if device == "cpu" else max(CALLERS))
     if plain.notes is not None and plain.notes.pairing == "motion":
         asks = staged(plain, count + warm)
     else:
@@ -187,7 +189,7 @@ def _ways(
         ("+ prefixes kept", {"prefix_mib": 2048 if gpu else 64}, 1),
         ("+ prompt in parts", {"prefill_tokens": 2048}, 1),
         ("+ graphs" if gpu else "+ drafts", {"graphs": True} if gpu else {"draft_tokens": 12}, 1),
-        *(("+ together", {"together": callers}, callers) for callers in (4, 8, 16)),
+        *(("+ together", {"together": callers}, callers) for callers in CALLERS),
     ]
     for name, more, callers in steps:
         switches |= more
@@ -201,6 +203,8 @@ def _ways(
 def _answered(
     backend: LocalBackend, asks: Sequence[Ask], warming: Sequence[Ask], callers: int, device: str
 ) -> tuple[list[Output], float]:
+    from bench.windows import at_once
+
     outputs: list[Output] = []
 
     def all_of(windows: Sequence[Ask]) -> list[Output]:
@@ -209,7 +213,12 @@ def _answered(
         with ThreadPoolExecutor(callers) as pool:
             return list(pool.map(lambda ask: backend.answer(*ask), windows))
 
-    all_of(warming)
+    if callers == 1:
+        all_of(warming)
+    elif warming:
+        # Without graphs to capture, what the buffers need is there after the largest number.
+        for number in at_once(callers) if device != "cpu" else [callers]:
+            all_of([warming[index % len(warming)] for index in range(number)])
     seconds = timed(lambda: outputs.extend(all_of(asks)), device)
     return outputs, seconds
 

@@ -7,7 +7,7 @@ tower's attention stays inside a picture.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 PEAKS = {
@@ -16,7 +16,10 @@ PEAKS = {
     "RTX 4090": (165.2e12, 1.008e12),
     "A100": (312e12, 2.039e12),
 }
-"""Dense bfloat16 FLOP/s and bytes/s from the makers' data sheets (SXM forms; 4090 with float32 sums)."""
+"""Dense bfloat16 FLOP/s and bytes/s from the makers' data sheets (SXM forms, the A100 with 80 GB; 4090 with float32
+sums)."""
+OTHER_FORMS = ("4090 D", "4090 Laptop", "PCIE", "NVL", "GH200", "40GB", "MIG")
+"""In the names of cards that share a name with one above and are slower."""
 
 
 class Ceiling(NamedTuple):
@@ -80,8 +83,20 @@ def ceiling(device: str, dtype: Any) -> Ceiling:
     target = torch.empty_like(source)
     copy_s = min(timed(lambda: target.copy_(source), device) for _ in range(6))
     name = torch.cuda.get_device_name() if gpu else ""
-    peak = next((peaks for known, peaks in PEAKS.items() if known in name), (None, None))
-    return Ceiling(2 * side**3 / product_s, 2 * source.nbytes / copy_s, *peak)
+    return Ceiling(2 * side**3 / product_s, 2 * source.nbytes / copy_s, *(published(name) or (None, None)))
+
+
+def listed(gpu: str, names: Iterable[str]) -> str | None:
+    """Which of the names a card goes by, as its driver names it; None for another card and another form of one."""
+    if any(other.lower() in gpu.lower() for other in OTHER_FORMS):
+        return None
+    return next((name for name in names if name in gpu), None)
+
+
+def published(gpu: str) -> tuple[float, float] | None:
+    """Of PEAKS, by the name that the driver gives the card, as `NVIDIA GeForce RTX 4090`."""
+    name = listed(gpu, PEAKS)
+    return None if name is None else PEAKS[name]
 
 
 def timed(work: Callable[[], Any], device: str) -> float:

@@ -125,6 +125,15 @@ def staged(backend: LocalBackend, count: int) -> list[Ask]:
     return asks
 
 
+def at_once(callers: int) -> list[int]:
+    """Numbers of windows to warm up with before `callers` of them are timed together, the largest first.
+
+    As windows end, fewer are written together; with graphs a step is captured for each power of two
+    (`reasoner.backends.graphs`), and again when the keys' buffers grow, which the largest number sees to at once.
+    """
+    return [callers, *(1 << power for power in reversed(range((callers - 1).bit_length())))]
+
+
 def drawn(backend: LocalBackend, pictures: int, seed: int, question: str = QUESTIONS[0]) -> Ask:
     """A window of random pictures in the model's own layout."""
     notes = backend.notes

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from detector.rule import Severity
@@ -99,7 +99,11 @@ def importance(ticket: Ticket, now_s: float, wait_s: float) -> float:
 
 
 class Admission:
-    """The queue itself: an inbox of tickets that gives up by the rules above. First in, first out otherwise."""
+    """The queue itself: an inbox of tickets that gives up by the rules above. First in, first out otherwise.
+
+    While a window of a camera is not `done`, no other worker is given one of that camera: however long an answer takes,
+    each camera's windows are decided in their order. Those of other cameras go on.
+    """
 
     def __init__(self, bound: Bound, on_shed: Callable[[Shed], None], clock: Callable[[], float] = time.monotonic):
         """on_shed: called without the lock, in the thread that put or took."""
@@ -109,6 +113,8 @@ class Admission:
         self._on_shed = on_shed
         self._clock = clock
         self._waiting: list[Ticket] = []
+        self._busy: set[str] = set()
+        """Cameras of what was taken and is not done."""
         self._changed = threading.Condition()
         self._closed = False
 
@@ -131,17 +137,26 @@ class Admission:
     def take(self, max_items: int, max_wait_s: float) -> list[Ticket]:
         while True:
             with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if len(self._waiting) < max_items and not self._closed and max_wait_s > 0:
-                    self._changed.wait_for(lambda: len(self._waiting) >= max_items or self._closed, max_wait_s)
+                self._changed.wait_for(lambda: self._free() or (self._closed and not self._waiting))
+                if len(self._free()) < max_items and not self._closed and max_wait_s > 0:
+                    self._changed.wait_for(lambda: len(self._free()) >= max_items or self._closed, max_wait_s)
                 self._waiting, shed = expire(self._waiting, self._clock(), self._bound.wait_s)
                 self.dropped += len(shed)
-                batch, self._waiting = self._waiting[:max_items], self._waiting[max_items:]
+                batch = self._free()[:max_items]
+                taken = {id(ticket) for ticket in batch}
+                self._waiting = [ticket for ticket in self._waiting if id(ticket) not in taken]
+                self._busy.update(ticket.span.camera_id for ticket in batch)
                 ended = self._closed and not self._waiting
+                if ended:  # who waits for a busy camera need not any more
+                    self._changed.notify_all()
             self._tell(shed)
             if batch or ended:
                 return batch
+
+    def done(self, items: Sequence[Ticket]) -> None:
+        with self._changed:
+            self._busy.difference_update(ticket.span.camera_id for ticket in items)
+            self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:
@@ -151,7 +166,11 @@ class Admission:
     def clear(self) -> list[Ticket]:
         with self._changed:
             items, self._waiting = self._waiting, []
+            self._changed.notify_all()
             return items
+
+    def _free(self) -> list[Ticket]:
+        return [ticket for ticket in self._waiting if ticket.span.camera_id not in self._busy]
 
     def _tell(self, shed: list[Shed]) -> None:
         for one in shed:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.alert import Alert
-from alerts.errors import StoreError
+from alerts.errors import AlertsError, StoreError
 from detector.rule import Rule
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class Closing:
             return self._store.close_alert(alert_id) is not None
         except StoreError as error:
             log.error("alert %s cannot be closed: %s", alert_id, error)
-            return False
+        except AlertsError as error:
+            with self._lock:  # its record is damaged: no later attempt can read it
+                self._open.pop(alert_id, None)
+            log.error("alert %s is left open: %s", alert_id, error)
+        return False
 
     def _hear(self, alert: Alert) -> None:
         with self._lock:

@@ -22,9 +22,11 @@ from deploy.progress import Progress
 from deploy.reporter import Reporter
 from deploy.secret import Redaction
 from deploy.summary import Summary, SummaryEvent, summarise
+from detector.config import DetectorConfig
 from ingest.config import CameraConfig
 
 if TYPE_CHECKING:
+    from deploy.pipeline import Pipeline
     from ingest.simulator.cameras import SimulatedCamera
 
 LOOP_S = 60.0
@@ -51,10 +53,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     console: bool
     kafka: str | None
     debug: bool
+    engines: str = ""
+    """Folder of compiled engines; empty: the user's cache folder."""
 
 
-def run_demo(wanted: Wanted, say: Say, note: Say) -> Summary:
-    """Raises UsageError for a broker address that is none, and the rooms' own errors."""
+def run_demo(wanted: Wanted, say: Say, note: Say, ended: Callable[[Pipeline], None] = lambda line: None) -> Summary:
+    """ended: shown the line when it has stopped, for what the summary does not tell, as its engine and its drops.
+
+    Raises UsageError for a broker address that is none, and the rooms' own errors."""
     from ingest.simulator.cameras import simulated_cameras
     from ingest.simulator.rtsp import SimulatedServer
 
@@ -75,6 +81,7 @@ def run_demo(wanted: Wanted, say: Say, note: Say) -> Summary:
             stop.wait(wanted.seconds)
             ended_utc_ns = time.time_ns()
             windows = node.finish()
+            ended(node.pipeline)
         started_utc_ns = server.started_utc_ns
     return summarise(
         (ended_utc_ns - started_utc_ns) / 1e9,
@@ -99,6 +106,7 @@ def demo_config(wanted: Wanted, port: int) -> Config:
         ),
         rule=load_rules(DEMO_RULES),
         data=str(wanted.data),
+        detector=DetectorConfig(engines=wanted.engines),
         kafka=kafka,
         console=console,
     )

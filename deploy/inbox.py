@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 WhenFull = Literal["wait", "drop_oldest"]
@@ -25,6 +25,10 @@ class Inbox(Protocol[Item]):
 
     def take(self, max_items: int, max_wait_s: float) -> list[Item]:
         """At least one item; more when they are there or come within `max_wait_s`. Empty: closed and nothing left."""
+        ...
+
+    def done(self, items: Sequence[Item]) -> None:
+        """The items of one `take` have come to their end here: handed on, or given up."""
         ...
 
     def close(self) -> None:
@@ -85,6 +89,9 @@ class Fifo(Generic[Item]):
             batch = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
             self._changed.notify_all()
             return batch
+
+    def done(self, items: Sequence[Item]) -> None:
+        """Of no matter here."""
 
     def close(self) -> None:
         with self._changed:

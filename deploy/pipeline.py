@@ -268,8 +268,8 @@ class Pipeline:
 
 
 def answered_together(settings: ReasonerConfig) -> int:
-    """Windows that are with the reasoner at once: as many as a server is asked about, or as a local model writes
-    together and this machine can prepare."""
+    """Windows that are with the reasoner at once, each of another camera: as many as a server is asked about, or as a
+    local model writes together and this machine can prepare."""
     if settings.backend == "openai":
         return settings.max_requests
     return 1 if settings.speed.plain else min(settings.speed.together, os.cpu_count() or 1)

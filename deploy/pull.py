@@ -19,20 +19,22 @@ from typing import Any
 
 import msgspec
 
-from deploy.errors import PullFailed, UsageError
+from deploy.errors import PullFailed, UsageError, one_line
 from deploy.hub import Hub, Listing
 from deploy.progress import Progress
 from deploy.transfer import PARTIAL, PATIENCE, Counter, Patience, Transfer, patiently
-from reasoner.errors import ReasonerError
+from reasoner.errors import ModelIncomplete, ReasonerError
 from reasoner.family import FAMILIES
 from reasoner.folder import open_folder
 from reasoner.pulled import CURRENT, MANIFEST, Manifest, PulledFile, models_folder, read_manifest
 from reasoner.quantised import quantisation
 
 HUB = "https://huggingface.co"
-TAKEN = re.compile(r"[A-Za-z0-9_][\w.+-]*\.(safetensors|json|txt|jinja)")
-"""Names of files that are fetched: weights without code, and text."""
+TAKEN = re.compile(rf"(?!(?i:{re.escape(MANIFEST)})$)[A-Za-z0-9_][\w.+-]*\.(safetensors|json|txt|jinja)")
+"""Names of files that are fetched: weights without code, and text; never a manifest that somebody else wrote."""
 WEIGHTS = ".safetensors"
+FRESH = ".new"
+"""Of a file until it is written whole."""
 MAX_TEXT = 64 << 20
 """Bytes of a file that is not weights."""
 SPARE = 256 << 20
@@ -56,9 +58,12 @@ def pull(
     listing = patiently(lambda: hub.listing(name, revision), patience)
     texts = _texts(name, listing)
     folder = to if to is not None else models_folder() / name / listing.revision
-    with _owned(folder, name, listing.revision):
+    with _owned(folder, name, listing.revision) as before:
         manifest = Manifest(name=name, revision=listing.revision, source=hub.site, date=None, files=texts)
-        _write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        if (
+            before is None or before.date is None
+        ):  # the hashes of a whole folder stay in force until the new ones are there
+            _write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         transfer = Transfer(hub, manifest, folder, patience)
         done = [transfer.file(file, lambda _: None) for file in texts]
         weights = _weights(folder, name, listing)
@@ -73,7 +78,7 @@ def pull(
         _write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     if to is None:
         _write(folder.parent / CURRENT, listing.revision.encode())
-        _forget_unfinished(folder)
+        _forget_unfinished(folder, note)
     return folder
 
 
@@ -152,29 +157,39 @@ def _there(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _owned(folder: Path, name: str, revision: str) -> Iterator[None]:
-    """The folder, made, of this commit alone and of this process alone."""
+def _owned(folder: Path, name: str, revision: str) -> Iterator[Manifest | None]:
+    """The folder, made, of this commit alone and of this process alone → the manifest an earlier pull left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise UsageError(f"{folder} cannot be made ({error.strerror}); choose another with --to") from error
     try:
+        if not _locked(handle, folder):
+            raise PullFailed(f"another pull is at work in {folder}; wait for it")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PullFailed(f"another pull is at work in {folder}; wait for it") from error
-        manifest = read_manifest(folder)
-        if manifest is None and any(folder.iterdir()):
+            manifest = read_manifest(folder)
+        except ModelIncomplete as error:
+            raise UsageError(f"{folder / MANIFEST} cannot be read; remove it with its folder and pull again") from error
+        if manifest is None and any(one.name != MANIFEST + FRESH for one in folder.iterdir()):
             raise UsageError(f"{folder} holds other files; give a new or empty folder with --to")
         if manifest is not None and (manifest.name, manifest.revision) != (name, revision):
             raise UsageError(
                 f"{folder} holds {manifest.name} at {manifest.revision[:12]}, not {name} at {revision[:12]}; "
                 "give another folder with --to"
             )
-        yield
+        yield manifest
     finally:
         os.close(handle)
+
+
+def _locked(handle: int, folder: Path) -> bool:
+    """Whether the open folder is now this process's alone, and still the one of that name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except OSError:
+        return False
 
 
 def _check(folder: Path) -> None:
@@ -184,18 +199,26 @@ def _check(folder: Path) -> None:
         raise PullFailed(f"what was pulled does not open: {error}") from error
 
 
-def _forget_unfinished(folder: Path) -> None:
-    """Older commits of the name whose pull was never ended."""
+def _forget_unfinished(folder: Path, note: Callable[[str], None]) -> None:
+    """Older commits of the name whose pull was never ended and is not at work; what cannot be removed stays."""
     for other in folder.parent.iterdir():
-        if other != folder and other.is_dir():
-            manifest = read_manifest(other)
-            if manifest is not None and manifest.date is None:
-                shutil.rmtree(other)
+        if other == folder or not other.is_dir():
+            continue
+        try:
+            handle = os.open(other, os.O_RDONLY)
+            try:
+                manifest = read_manifest(other) if _locked(handle, other) else None
+                if manifest is not None and manifest.date is None:
+                    shutil.rmtree(other)
+            finally:
+                os.close(handle)
+        except (ModelIncomplete, OSError) as error:
+            note(f"{other} is left as it is: {one_line(error)}")
 
 
 def _write(path: Path, content: bytes) -> None:
     """All of it or nothing."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = path.with_name(path.name + FRESH)
     with fresh.open("wb") as stream:
         stream.write(content)
         stream.flush()

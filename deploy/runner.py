@@ -51,7 +51,8 @@ class LinkStats:
 
 @dataclass(slots=True, kw_only=True)
 class Link(Generic[In, Out]):
-    """A stage with what goes around it. A lane keeps its order while its inbox has one worker."""
+    """A stage with what goes around it. A lane keeps its order while its inbox has one worker, or gives out
+    nothing that must follow what is not `done` yet."""
 
     name: str
     stage: Callable[[Sequence[In]], Sequence[Out]]
@@ -132,7 +133,10 @@ class Runner:
         link = self.links[index]
         while batch := inbox.take(link.max_batch, link.max_wait_s):
             self._count(link, received=len(batch))
-            self._process(index, batch)
+            try:
+                self._process(index, batch)
+            finally:
+                inbox.done(batch)
 
     def _process(self, index: int, batch: list[Any]) -> None:
         link = self.links[index]

@@ -56,8 +56,8 @@ def adopt(model: str, out: Path, name: str | None = None) -> ScorerFolder:
     look = _processor(model)
     shape = pair.shape_of(config, picture_size(config, look), length)
     towers = pair.PairModel(loaded, shape, (scaling := _scaling(look)).mean, scaling.std).eval().requires_grad_(False)
-    config.to_json_file(out / ARCHITECTURE, use_diff=False)
     export.write_weights(towers, out)
+    config.to_json_file(out / ARCHITECTURE, use_diff=False)
     return export.write_record(out, record(name or model, loaded, towers, scaling))
 
 

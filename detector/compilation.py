@@ -40,6 +40,7 @@ def recipe(
     """What an engine of this folder is built from and for; the folder's hashes were checked when it was read."""
     return Recipe(
         model=folder.record.name,
+        folder="bundled" if folder.path == BUNDLED else str(folder.path.resolve()),
         graph_sha256=folder.record.sha256[IMAGE_GRAPH],
         weights_sha256=folder.record.sha256[WEIGHTS],
         precision=precision,
@@ -72,11 +73,7 @@ def compile_engine(
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "typed.onnx"
         typed(folder.file(IMAGE_GRAPH), graph, wanted.precision, counted)
-        typed_file = ""
-        if wanted.precision in CALIBRATED:
-            typed_file = typed_name(wanted)
-            shelf.write(typed_file, graph.read_bytes())
-        return _build(folder, wanted, shelf, graph, typed_file, counted.number, progress)
+        return _build(folder, wanted, shelf, graph, counted.number, progress)
 
 
 def rebuild(
@@ -100,7 +97,7 @@ def rebuild(
         raise EngineUnavailable(
             f"{stale.engine} was calibrated on other weights; run `{command(folder, wanted.precision)}` again"
         )
-    return _build(folder, wanted, shelf, shelf.typed(stale), stale.typed, stale.calibration_pictures, progress)
+    return _build(folder, wanted, shelf, shelf.typed(stale), stale.calibration_pictures, progress)
 
 
 def command(folder: ScorerFolder, precision: GraphPrecision) -> str:
@@ -115,7 +112,6 @@ def _build(
     wanted: Recipe,
     shelf: Shelf,
     graph: Path,
-    typed_file: str,
     calibration_pictures: int,
     progress: Progress,
 ) -> Manifest:
@@ -126,20 +122,21 @@ def _build(
         graph, folder.record.shape, wanted.profiles, wanted.precision, wanted.compatibility, known, progress
     )
     shelf.write(timings.name, measured)
+    typed_file = typed_name(wanted, sha256(graph)) if wanted.precision in CALIBRATED else ""
     name = file_name(wanted)
     manifest = Manifest(
         recipe=wanted,
         engine=name,
         engine_sha256=shelf.write(name, engine),
         typed=typed_file,
-        typed_sha256=sha256(shelf.path / typed_file) if typed_file else "",
+        typed_sha256=shelf.write(typed_file, graph.read_bytes()) if typed_file else "",
         calibration_pictures=calibration_pictures,
         build_s=round(time.monotonic() - began_s, 1),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     shelf.write_manifest(manifest)
     for gone in shelf.drop_stale(manifest):
-        log.info("%s is of older weights and was deleted", gone)
+        log.info("%s is of older weights or another calibration and was deleted", gone)
     return manifest
 
 

@@ -19,7 +19,9 @@ import numpy as np
 
 from detector.errors import TrainingError
 from detector.folder import (
+    ARCHITECTURE,
     IMAGE_GRAPH,
+    INT8_GRAPH,
     RECORD,
     TEXT_GRAPH,
     TOKENIZER,
@@ -43,7 +45,8 @@ TOLERANCE = 2e-5
 
 
 def write_weights(model: ScorerModel | PairModel, folder: Path) -> None:
-    """Writes the weights and both graphs. Everything else (`write_record`) builds on these files.
+    """Writes the weights and both graphs. Everything else (`write_record`) builds on these files; what a former model
+    left in the folder goes.
 
     The graphs need no weights but their names, so it does not matter that those of `model` are not rounded.
     """
@@ -53,6 +56,9 @@ def write_weights(model: ScorerModel | PairModel, folder: Path) -> None:
     from detector.model import weights
 
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (RECORD, INT8_GRAPH, ARCHITECTURE):
+        # Of a model that was here before: the new record would vouch for what is not in every folder.
+        (folder / name).unlink(missing_ok=True)
     save_file(weights(model), folder / WEIGHTS)
     shape = model.shape
     width, height = shape.picture_size

@@ -59,9 +59,10 @@ def of_frames(path: Path, shape: Shape, count: int) -> Iterator[NDArray[np.uint8
     for place, source in enumerate(sources):
         share = -(-(count - seen) // (len(sources) - place))
         memory = CameraMemory(shape.picture_size)
-        frames = list(_images(source) if source.is_dir() else _key_frames(source))
-        wanted = set(np.linspace(0, len(frames) - 1, min(share, len(frames))).round().astype(int).tolist())
-        for index, (utc_ns, rgb) in enumerate(frames):
+        # Counted first and then looked at one by one: the key frames of a day would not fit into memory.
+        number = len(_image_files(source)) if source.is_dir() else _count_key_frames(source)
+        wanted = set(np.linspace(0, number - 1, min(share, number)).round().astype(int).tolist())
+        for index, (utc_ns, rgb) in enumerate(_images(source) if source.is_dir() else _key_frames(source)):
             picture = memory.look(0, utc_ns, rgb)[..., : shape.channels]
             if index in wanted:
                 seen += 1
@@ -80,14 +81,33 @@ def _files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
 
 
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGES)
+
+
 def _images(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     import cv2
 
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGES)
-    for index, file in enumerate(files):
+    for index, file in enumerate(_image_files(folder)):
         picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if picture is not None:
             yield round((index + 1) * INTERVAL_S * 1e9), np.ascontiguousarray(picture[..., ::-1])
+
+
+def _count_key_frames(file: Path) -> int:
+    """Without decoding; 0 for a file that is no video, and what comes before the damage of one that is damaged."""
+    import av
+    import av.error
+
+    number = 0
+    try:
+        with av.open(str(file)) as container:
+            if container.streams.video:
+                for packet in container.demux(container.streams.video[0]):
+                    number += packet.is_keyframe
+    except av.error.FFmpegError:
+        return number
+    return number
 
 
 def _key_frames(file: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -94,7 +94,7 @@ class Scorer:
     def load(cls, config: DetectorConfig, rules: Sequence[Rule], zones: Mapping[str, Zones] | None = None) -> Scorer:
         """Opens the model, starts the engine and runs the text tower once per rule. zones: camera id to its polygons.
 
-        Raises ModelFolderError, EngineUnavailable, EngineMismatch or RuleNotServed, each with one line.
+        Raises ModelFolderError, EngineUnavailable, EngineMismatch, ExportError or RuleNotServed, each with one line.
         """
         folder = read_folder(config.model)
         engine = load_engine(
@@ -152,9 +152,10 @@ class Scorer:
         """One line for logs and `witness check`."""
         record = self._folder.record
         width, height = record.shape.picture_size
+        passed_over = f"; passed over: {', '.join(self._engine.passed_over)}" if self._engine.passed_over else ""
         return (
             f"scorer {record.name} on {self._engine.name}, {width}x{height} px, "
-            f"{sees(record)}, {len(self._rules)} rules"
+            f"{sees(record)}, {len(self._rules)} rules{passed_over}"
         )
 
     def close(self) -> None:

@@ -13,6 +13,20 @@ Positive = Annotated[float, Meta(gt=0)]
 Point = tuple[Unit, Unit]
 
 
+def _crosses_itself(points: tuple[Point, ...]) -> bool:
+    """Whether two sides cross between their ends: then it is not said what is inside."""
+
+    def turn(a: Point, b: Point, c: Point) -> float:
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    sides = list(zip(points, [*points[1:], *points[:1]], strict=True))
+    return any(
+        turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0
+        for place, (a, b) in enumerate(sides)
+        for c, d in sides[:place]
+    )
+
+
 class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One `[[camera]]` table. `url` may hold `${NAME}` or be `file:PATH`-referenced secrets, already resolved here."""
 
@@ -30,6 +44,10 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for zone, points in self.zones.items():
             if len(points) < 3:
                 raise ValueError(f"zone {zone!r} has {len(points)} points, a polygon needs at least 3")
+            if _crosses_itself(points):
+                raise ValueError(
+                    f"zone {zone!r} crosses its own outline; give its points in order along the outline, or two zones"
+                )
 
     def __repr__(self) -> str:
         """Records end up in logs and tracebacks: without the URL's credentials."""

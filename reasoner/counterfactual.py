@@ -6,9 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reasoner.decision import token_probability
+from reasoner.again import read, recheck, unclear
 from reasoner.evidence import Bound
-from reasoner.parse import parse
 from reasoner.verdict import Recheck
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ SUPPORTS_FROM, CONTRADICTS_BELOW = 0.5, 0.2
 def counterfactual(reasoner: Reasoner, window: Window, rule: Rule, bound: Sequence[Bound], yes: float) -> Recheck:
     """Ask again with the boxes filled by what the camera usually shows there. yes: its probability before.
 
-    The score is the share of it that is gone. Raises as `Backend.answer` and `pictures.look` do.
+    The score is the share of it that is gone; an output that is neither a yes nor a no is `unclear`. Raises as
+    `Backend.answer` and `pictures.look` do.
     """
     from reasoner.ablation import masked
     from reasoner.pictures import look
@@ -31,15 +31,9 @@ def counterfactual(reasoner: Reasoner, window: Window, rule: Rule, bound: Sequen
     seen = look(masked(window, bound), reasoner.target())
     prompt = reasoner.prompt(seen, reasoner.question(rule), rule.language, "")
     output = reasoner.backend.answer(prompt, seen.pictures)
-    without = token_probability(
-        output, parse(output.text, window.seconds(len(window.cut.frames) - 1)).yes, reasoner.backend.notes
-    )
-    score = min(1.0, max(0.0, (yes - without) / max(yes, 1e-6)))
+    reply = read(reasoner, window, rule, seen.view, seen.pictures, output)
+    if not reply.answered:
+        return unclear("masked", began_s, output)
+    score = min(1.0, max(0.0, (yes - reply.p_yes) / max(yes, 1e-6)))
     status = "supported" if score >= SUPPORTS_FROM else "contradicted" if score < CONTRADICTS_BELOW else "unchecked"
-    return Recheck(
-        kind="masked",
-        status=status,  # type: ignore[arg-type]
-        score=round(score, 6),
-        cost_s=round(time.perf_counter() - began_s, 4),
-        tokens=output.tokens_in + output.tokens_out,
-    )
+    return recheck("masked", status, score, began_s, output)  # type: ignore[arg-type]

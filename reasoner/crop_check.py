@@ -3,21 +3,21 @@
 A model with a fixed input is asked its own question once more, about a view that holds the cited boxes and little else.
 Any other model is shown the cited crops and rates how far they bear on the question: 0, 1 or 2, worth 0.2, 0.6 and 1.0
 (Open-o3 Video's test-time check of evidence). Its word is read as the mean over its own odds of the three digits, and a
-reply that is none of them is worth what a 0 is.
+reply that is none of them is worth what a 0 is. An output of the fixed model that is no answer is `unclear`.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reasoner.again import Reply, read, recheck, unclear
 from reasoner.boxes import WHOLE, Box
 from reasoner.evidence import Bound
 from reasoner.prompt import Message, relevance
-from reasoner.trace import Token, yes_probability
+from reasoner.trace import Token, chance, yes_probability
 from reasoner.verdict import Recheck
 
 if TYPE_CHECKING:
@@ -43,22 +43,19 @@ def crop_check(reasoner: Reasoner, window: Window, rule: Rule, seen: Look, bound
     began_s = time.perf_counter()
     notes = reasoner.backend.notes
     if notes is not None and notes.prompt == "brief":
-        output = look_closer(reasoner, window, rule, seen, bound)
+        reply = look_closer(reasoner, window, rule, seen, bound)
+        output = reply.output
+        if not reply.answered:
+            return unclear("crop", began_s, output)
         score = yes_probability(output.tokens, notes) or 0.0
     else:
         output = reasoner.backend.answer(*_about_crops(reasoner, window, rule, bound))
         score = rated(output)
     status = "supported" if score >= SUPPORTS_FROM else "contradicted" if score < CONTRADICTS_BELOW else "unchecked"
-    return Recheck(
-        kind="crop",
-        status=status,  # type: ignore[arg-type]
-        score=round(score, 6),
-        cost_s=round(time.perf_counter() - began_s, 4),
-        tokens=output.tokens_in + output.tokens_out,
-    )
+    return recheck("crop", status, score, began_s, output)  # type: ignore[arg-type]
 
 
-def look_closer(reasoner: Reasoner, window: Window, rule: Rule, seen: Look, bound: Sequence[Bound]) -> Output:
+def look_closer(reasoner: Reasoner, window: Window, rule: Rule, seen: Look, bound: Sequence[Bound]) -> Reply:
     """The window's question once more, of the same moments, with the view on the cited boxes."""
     from reasoner.pictures import look_again
 
@@ -66,7 +63,8 @@ def look_closer(reasoner: Reasoner, window: Window, rule: Rule, seen: Look, boun
     width = window.cut.frames[0].size[0]
     view = view_around([item.box for item in bound], min(1.0, target.input_size[0] / width) if target.input_size else 0)
     pictures = look_again(window, target, seen, view)
-    return reasoner.backend.answer(reasoner.prompt(seen, reasoner.question(rule), rule.language, ""), pictures)
+    output = reasoner.backend.answer(reasoner.prompt(seen, reasoner.question(rule), rule.language, ""), pictures)
+    return read(reasoner, window, rule, view, pictures, output)
 
 
 def view_around(boxes: Sequence[Box], least: float) -> Box:
@@ -93,8 +91,8 @@ def rated(output: Output) -> float:
 def _expected(token: Token) -> float:
     odds = dict.fromkeys(WORTH, 0.0)
     for text, logprob in token.top or ((token.text, token.logprob),):
-        if text.strip() in odds and math.isfinite(logprob):
-            odds[text.strip()] += math.exp(logprob)
+        if text.strip() in odds:
+            odds[text.strip()] += chance(logprob)
     total = sum(odds.values())
     return sum(WORTH[digit] * share for digit, share in odds.items()) / total if total > 0 else WORTH["0"]
 

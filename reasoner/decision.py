@@ -32,8 +32,10 @@ DOUBTS = {
 
 
 def token_probability(output: Output, yes: bool | None, notes: Notes | None) -> float:
-    """How likely a yes was to the model when it wrote this; a server that tells no odds counts as undecided (0.5).
-    yes: what the answer says, where it begins with neither yes nor no."""
+    """How likely a yes was to the model when it wrote this, 0..1. Undecided (0.5): a server that tells no odds, and an
+    answer that is neither a yes nor a no, however sure its words are. yes: what the answer says."""
+    if yes is None:
+        return 0.5
     token = yes_probability(output.tokens, notes)
     if token is not None:
         return token
@@ -109,6 +111,8 @@ def decide(
     in_conflict = min(agreement.boxes, agreement.times) < CONFLICT_BELOW or 2 * contradicted > len(agreement.checks)
     if agreement.seen and in_conflict:
         reasons.append("evidence_conflict")
+    if any(check.outcome == "failed" for check in rechecks):
+        reasons.append("recheck_failed")
     reasons += dict.fromkeys(DOUBTS[check.kind] for check in rechecks if check.status == "contradicted")
     return ("needs_review" if reasons else "confirmed"), tuple(reasons)
 

@@ -10,6 +10,7 @@ import msgspec
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
+from reasoner.again import attempt
 from reasoner.case import Case, Weighed
 from reasoner.confidence import combine, with_counterfactual, with_second_look, with_votes
 from reasoner.counterfactual import counterfactual
@@ -18,7 +19,7 @@ from reasoner.evidence import Binding
 from reasoner.poll import poll
 from reasoner.second_look import second_look
 from reasoner.unanswered import unanswered
-from reasoner.verdict import Verdict
+from reasoner.verdict import Recheck, Verdict
 
 if TYPE_CHECKING:
     from reasoner.pictures import Look
@@ -37,21 +38,27 @@ def doubt(
     """Before a person is bothered, a yes in the grey band is held against the picture without its boxes, put to the
     vote of several answers, and looked at more closely."""
     low, high = reasoner.config.grey
-    if not binding.bound or not low <= weighed.confidence.p < high:
+    failed = any(check.outcome == "failed" for check in weighed.rechecks)
+    if failed or not binding.bound or not low <= weighed.confidence.p < high:
         return weighed
+    bound, notes = binding.bound, reasoner.backend.notes
     yes = weighed.confidence.components["vlm_token"]
-    masked = counterfactual(reasoner, window, rule, binding.bound, yes)
-    confidence = with_counterfactual(weighed.confidence, masked.score, masked.status == "contradicted")
-    rechecks = (*weighed.rechecks, masked)
-    notes = reasoner.backend.notes
-    if notes is None or notes.group_step_s is None:
+    masked = attempt("masked", lambda: counterfactual(reasoner, window, rule, bound, yes))
+    confidence, rechecks = weighed.confidence, (*weighed.rechecks, masked)
+    if masked.outcome == "answered":
+        confidence = with_counterfactual(confidence, masked.score, masked.status == "contradicted")
+    # Who failed once is not waited for again: the window goes to a person anyway.
+    if masked.outcome != "failed" and (notes is None or notes.group_step_s is None):
         if reasoner.config.samples:
-            votes, polled = poll(reasoner, window, rule, zones, seen)
-            if votes.votes:
-                confidence = with_votes(confidence, votes.share, votes.probability)
-            rechecks = (*rechecks, polled)
-        closer = second_look(reasoner, window, rule, binding.bound)
-        confidence = with_second_look(confidence, closer.score)
+            polled = attempt("samples", lambda: poll(reasoner, window, rule, zones, seen))
+            if isinstance(polled, Recheck):
+                return Weighed(weighed.agreement, confidence, (*rechecks, polled))
+            if polled.tally.votes:
+                confidence = with_votes(confidence, polled.tally.share, polled.tally.probability)
+            rechecks = (*rechecks, polled.recheck)
+        closer = attempt("closer", lambda: second_look(reasoner, window, rule, bound))
+        if closer.outcome == "answered":
+            confidence = with_second_look(confidence, closer.score)
         rechecks = (*rechecks, closer)
     return Weighed(weighed.agreement, confidence, rechecks)
 
@@ -64,25 +71,38 @@ def contest(
     seen: Look,
     reasons: tuple[str, ...],
 ) -> Verdict:
-    """A window that the first look is sure of is rejected only where the model does so without anything to read."""
+    """A window that the first look is sure of is rejected only where the model says a clear no without anything to
+    read. Another yes, an unsure answer, none at all and a failure go to a person: what the scorer is sure of is never
+    rejected by the model's first word alone.
+
+    Measured with the bundled model on 64 simulated scenes: of 47 windows that the scorer is sure of and in which
+    nothing of the kind happens, the model rejects 35, and this sends 1 of them to a person for an unsure second yes.
+    """
     from reasoner.unlettered import look_unlettered
 
-    second = look_unlettered(reasoner, case.window, rule, zones, seen)
-    rechecks = (*case.weighed.rechecks, second.recheck)
-    text, answer = second.output.text, second.parsed.answer or ""
-    if second.fault is not None:
-        fault, model = (second.fault,), case.model(reasoner.backend)
-        verdict = unanswered(case.window, rule, zones, seen, model, fault, output=text, answer=answer)
-        return msgspec.structs.replace(verdict, rechecks=rechecks)
-    if second.recheck.status != "contradicted":
+    model = case.model(reasoner.backend)
+    second = attempt("unlettered", lambda: look_unlettered(reasoner, case.window, rule, zones, seen))
+    if isinstance(second, Recheck):
+        text, answer = case.output.text, case.parsed.answer or ""
+        why = ("recheck_failed",)
+        verdict = unanswered(case.window, rule, zones, seen, model, why, output=text, answer=answer)
+        return msgspec.structs.replace(verdict, rechecks=(*case.weighed.rechecks, second))
+    reply, rechecks = second.reply, (*case.weighed.rechecks, second.recheck)
+    if second.recheck.status == "supported":
         weighed = case.weighed._replace(rechecks=rechecks)
         return case._replace(weighed=weighed).verdict("rejected", reasons, reasoner.backend)
-    again = reasoner.weigh(case.window, rule, seen, second.output, second.parsed, second.binding, again=False)
+    disagree = (DOUBTS["unlettered"],)
+    if reply.fault is not None or not reply.binding.bound:
+        text, answer = reply.output.text, reply.parsed.answer or ""
+        why = disagree if reply.fault is None else (reply.fault,)
+        verdict = unanswered(case.window, rule, zones, seen, model, why, output=text, answer=answer)
+        return msgspec.structs.replace(verdict, rechecks=rechecks)
+    again = reasoner.weigh(case.window, rule, seen, reply.output, reply.parsed, reply.binding, again=False)
     # Neither look is worth more than the other.
     token = (case.weighed.confidence.components["vlm_token"] + second.recheck.score) / 2
     notes = reasoner.backend.notes
     parts = {**again.confidence.components, "vlm_token": token, "crop_check": token}
     weighed = Weighed(again.agreement, combine(parts, notes.calibrator if notes else None), rechecks)
-    output = case.output._replace(text=text)
-    case = case._replace(output=output, parsed=second.parsed, binding=second.binding, weighed=weighed)
-    return case.verdict("needs_review", (DOUBTS["unlettered"],), reasoner.backend)
+    output = case.output._replace(text=reply.output.text)
+    case = case._replace(output=output, parsed=reply.parsed, binding=reply.binding, weighed=weighed)
+    return case.verdict("needs_review", disagree, reasoner.backend)

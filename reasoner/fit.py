@@ -23,6 +23,8 @@ WORKSPACE = 40 << 20
 """cuBLAS keeps this much of torch's memory on a GPU."""
 KEY_STEP = 256
 """Room for keys and values grows by this many positions."""
+GRAPH_KEY_STEP = 512
+"""As KEY_STEP, where steps are graphs: they attend to whole multiples of this."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ def predict(
     images_at_once: int = 0,
     features_bytes: int = 0,
     prefix_bytes: int = 0,
+    key_step: int = KEY_STEP,
     gpu: bool = True,
 ) -> Memory:
     """Bytes at the worst moment.
@@ -139,7 +142,8 @@ def predict(
     new_tokens: longest output. dtype: of everything that is not packed. prefill_tokens: most tokens of a prompt in one
     pass; 0: all. images_at_once: that go through the vision tower together, their pixels gone afterwards; 0: all, as
     transformers' `generate` does, which holds the pixels to the end. features_bytes, prefix_bytes: limits of the two
-    caches, taken as full. gpu: False leaves out what only a GPU needs.
+    caches, taken as full. key_step: positions are rounded up to a multiple of it. gpu: False leaves out what
+    only a GPU needs.
     """
     shape = shape_of(config_json)
     b = BYTES[dtype]
@@ -147,7 +151,7 @@ def predict(
     patches = frames * each
     visual = math.ceil(patches / shape.merge**2)
     prompt = visual + frames * TOKENS_PER_FRAME + TOKENS_OF_TEXT
-    positions = math.ceil((prompt + new_tokens) / KEY_STEP) * KEY_STEP
+    positions = math.ceil((prompt + new_tokens) / key_step) * key_step
     kv_cache = windows * (positions * kv_bytes_per_token(shape, dtype) + shape.state_bytes)
     own = visual * (1 + shape.deepstack) * shape.hidden * b
     part = min(prefill_tokens or prompt, prompt)

@@ -81,13 +81,17 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True):
     def weights_sha256(self) -> str:
         """Of the weight file; of `name sha256` lines where there are several.
 
-        Raises ModelIncomplete where a pulled file is no longer what was pulled.
+        Raises ModelIncomplete where a pull was not ended, or a file is not what was pulled.
         """
-        digests = [(path.name, _sha256(path)) for path in self.weights]
         manifest = read_manifest(self.path)
-        pinned = {} if manifest is None else {file.name: file.sha256 for file in manifest.files}
+        if manifest is not None and manifest.date is None:
+            raise ModelIncomplete(
+                f"model folder {self.path} is pulled only in part; run `witness models pull {manifest.name}` again"
+            )
+        digests = [(path.name, _sha256(path)) for path in self.weights]
+        pinned = dict(digests) if manifest is None else {file.name: file.sha256 for file in manifest.files}
         for name, digest in digests:
-            if pinned.get(name, digest) != digest:
+            if pinned.get(name) != digest:
                 raise ModelIncomplete(f"{self.path / name} is not the file that was pulled; pull the model again")
         if len(digests) == 1:
             return digests[0][1]

@@ -10,7 +10,7 @@ import msgspec
 from reasoner.checkpoint import dtype_of, widening
 from reasoner.config import ReasonerConfig
 from reasoner.device import Device
-from reasoner.fit import BYTES, Memory, language_linears, predict, shape_of
+from reasoner.fit import BYTES, GRAPH_KEY_STEP, KEY_STEP, Memory, language_linears, predict, shape_of
 from reasoner.folder import ModelFolder
 from reasoner.quantised import FP8, quantisation
 from reasoner.weights import loaded_bytes, tensors
@@ -71,17 +71,22 @@ def needed(folder: ModelFolder, config: ReasonerConfig, device: Device, dtype: s
     if config.speed.plain or shape_of(folder.config).state_bytes:
         # transformers' own generate: one window at a time, all of its pictures and all of its prompt at once.
         return predict(folder.config, weights, windows=1, **given)
-    rows = 1 << (chosen.together - 1).bit_length() if chosen.graphs else chosen.together
     return predict(
         folder.config,
         weights,
-        windows=rows,
+        windows=rows_of(chosen.together),
+        key_step=GRAPH_KEY_STEP if chosen.graphs else KEY_STEP,
         prefill_tokens=chosen.prefill_tokens,
         images_at_once=1,
         features_bytes=chosen.features_mib << 20,
         prefix_bytes=chosen.prefix_mib << 20,
         **given,
     )
+
+
+def rows_of(together: int) -> int:
+    """Rows there is room for: the slots grow to powers of two."""
+    return 1 << (together - 1).bit_length()
 
 
 def _ways_out(
@@ -95,7 +100,9 @@ def _ways_out(
     replace = msgspec.structs.replace
     least = config
     if not config.speed.plain:
-        for together in range(config.speed.together - 1, 0, -1):
+        together = rows_of(config.speed.together)
+        while together > 1:
+            together //= 2
             least = replace(config, speed=replace(config.speed, together=together))
             if fits(least):
                 yield f"set speed.together = {together}"

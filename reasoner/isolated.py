@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +40,8 @@ START_S = 600.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GRACE_S = 2.0
+END_S = 30.0
+"""A killed process gives much memory back first; one that a driver holds never ends, and is left behind."""
 
 
 class Hello(NamedTuple):
@@ -107,25 +109,39 @@ class IsolatedBackend:
         return self._child.process.pid if self._child else None
 
     def _ask(self, method: str, *values: Any, answers: int = 1) -> Any:
+        within_s = answers * self._config.timeout_s
         try:
-            return self._attempt(method, values, answers)
+            return self._attempt(method, values, within_s)
         except _Lost as error:
             log.error("the process of model %s %s; the question is asked once more", self.name, error)
         try:
-            with self._again:
-                return self._attempt(method, values, answers)
+            with self._turn(self._again, within_s):
+                return self._attempt(method, values, within_s)
         except _Lost as error:
             raise ModelFailed(
                 f"the process of model {self.name} {error}, for the second time over one question"
             ) from None
 
-    def _attempt(self, method: str, values: tuple[Any, ...], answers: int) -> Any:
-        with self._lock:
+    @contextlib.contextmanager
+    def _turn(self, lock: threading.Lock, within_s: float) -> Iterator[None]:
+        """Who holds a lock may be starting the process, which takes minutes: no question waits longer for that than for
+        an answer. Raises ModelFailed."""
+        if not lock.acquire(timeout=within_s):
+            raise ModelFailed(
+                f"model {self.name} could not be asked within {within_s:g} s: its process is started again"
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _attempt(self, method: str, values: tuple[Any, ...], within_s: float) -> Any:
+        with self._turn(self._lock, within_s):
             child = self._alive()
         try:
-            reply = child.ask(method, values, answers * self._config.timeout_s)
+            reply = child.ask(method, values, within_s)
         except _Lost:
-            with self._lock:
+            with self._turn(self._lock, within_s):
                 if self._child is child:
                     self._losses += 1
                     self._end()
@@ -196,8 +212,11 @@ class _Child:
     def end(self) -> None:
         """It keeps nothing that a kill would spoil."""
         self.process.kill()
-        self.process.join()
-        self._reader.join()
+        self.process.join(END_S)
+        self._reader.join(GRACE_S)
+        if self._reader.is_alive():
+            log.error("process %s of the model cannot be killed and is left behind", self.process.pid)
+            return
         self._pipe.close()
 
     def _until(self, within_s: float, reply: Future[Any], question: object) -> Any:
@@ -211,7 +230,8 @@ class _Child:
                     self._pipe.send(question)
             if self._gone:  # it may have gone after the last look at who waits
                 reply.cancel()
-            return reply.result()
+            # The kill cancels it. Should that come to nothing, nobody waits for ever: TimeoutError is an OSError.
+            return reply.result(max(0.0, started_s + within_s + GRACE_S - time.monotonic()))
         except (OSError, CancelledError):
             self.process.join(GRACE_S)
             if time.monotonic() - started_s >= within_s:
@@ -221,13 +241,18 @@ class _Child:
             timer.cancel()
 
     def _read(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                number, reply = self._pipe.recv()
-                self._waiting.pop(number).set_result(reply)
-        self._gone = True
-        for waiting in list(self._waiting.values()):
-            waiting.cancel()
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    number, reply = self._pipe.recv()
+                    self._waiting.pop(number).set_result(reply)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody reads the process's replies any more
+            log.error("a reply of the model's process cannot be read: %s: %s", type(error).__name__, error)
+            self.process.kill()
+        finally:
+            self._gone = True
+            for waiting in list(self._waiting.values()):
+                waiting.cancel()
 
 
 def serve(pipe: Connection, config: ReasonerConfig) -> None:

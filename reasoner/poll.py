@@ -11,10 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from reasoner import degenerate
+from reasoner.again import read
 from reasoner.decision import stands_in
-from reasoner.evidence import Frame, bind
-from reasoner.parse import parse
 from reasoner.verdict import Recheck
 from reasoner.vote import Path, Tally, tally
 
@@ -71,18 +69,16 @@ def judged(
     """
     from reasoner.verify import NEUTRAL, verify
 
-    backend = reasoner.backend
-    times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
-    parsed = parse(output.text, times_s[-1])
-    binding = bind(parsed.claims, times_s, Frame(backend.coordinates, seen.view, backend.fitted(*seen.size)))
-    fault = degenerate.fault(output, parsed, binding, rule.language)
-    if parsed.yes is None or fault not in (None, "evidence_out_of_range"):
+    reply = read(reasoner, window, rule, seen.view, seen.pictures, output)
+    parsed, binding = reply.parsed, reply.binding
+    if parsed.yes is None or not reply.answered:
         return Path(None, 0.0)
     if not binding.bound:
         silent = not parsed.yes and not binding.failures
         return Path(parsed.yes, NEUTRAL if silent else 0.0)
     if parsed.yes and rule.zones and not stands_in(binding.bound, rule.zones, zones):
         return Path(True, 0.0)
+    times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
     agreement = verify(binding.bound, binding.failures, seen.maps, seen.activity, times_s, parsed.spans)
     return Path(parsed.yes, min(1.0, math.sqrt(max(0.0, agreement.boxes * agreement.times))))
 

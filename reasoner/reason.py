@@ -9,6 +9,7 @@ from detector.rule import Rule
 from detector.window import Window
 from ingest.config import Point
 from reasoner import degenerate
+from reasoner.again import attempt
 from reasoner.backends import Backend, Output, open_backend
 from reasoner.case import Case, Weighed
 from reasoner.confidence import combine
@@ -89,7 +90,8 @@ class Reasoner:
             output = output._replace(tokens=())
         stands = not rule.zones or stands_in(binding.bound, rule.zones, zones)
         weighed = self.weigh(window, rule, seen, output, parsed, binding, again=stands and fault is None)
-        counts = notes is None or sureness(weighed.confidence.components) >= notes.yes_from
+        # An answer that is no answer is unsure by itself; no threshold makes a no of it.
+        counts = notes is None or parsed.yes is None or sureness(weighed.confidence.components) >= notes.yes_from
         if counts and stands and fault is None:
             weighed = doubt(self, window, rule, zones, seen, binding, weighed)
         decision, reasons = decide(
@@ -102,6 +104,8 @@ class Reasoner:
         case = Case(window, prompt, output, parsed, binding, weighed, seen.view)
         if fault is None and decision == "rejected" and window.span.sure and self.config.unlettered:
             return contest(self, case, rule, zones, seen, reasons)
+        if fault is None and decision == "confirmed" and (standing := case.standing()) is not case:
+            return standing.verdict(decision, (*reasons, "claim_dropped"), self.backend)
         if fault is None:
             return case.verdict(decision, reasons, self.backend)
         if parsed.yes is not False and decision != "rejected":
@@ -163,10 +167,10 @@ class Reasoner:
         notes = self.backend.notes
         crop = None
         if again and self.config.crop_check and parsed.yes is not False and binding.bound:
-            crop = crop_check(self, window, rule, seen, binding.bound)
-        parts = components(
-            window.span.score, output, parsed, binding, agreement, notes, None if crop is None else crop.score
-        )
+            crop = attempt("crop", lambda: crop_check(self, window, rule, seen, binding.bound))
+        # A check that told nothing counts for nothing: the model's own word stands in.
+        score = crop.score if crop is not None and crop.outcome == "answered" else None
+        parts = components(window.span.score, output, parsed, binding, agreement, notes, score)
         confidence = combine(parts, notes.calibrator if notes else None)
         return Weighed(agreement, confidence, () if crop is None else (crop,))
 

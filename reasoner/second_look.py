@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reasoner.again import read, recheck, unclear
 from reasoner.crop_check import view_around
-from reasoner.decision import token_probability
 from reasoner.evidence import Bound
-from reasoner.parse import parse
 from reasoner.verdict import Recheck
 
 if TYPE_CHECKING:
@@ -24,7 +23,8 @@ SUPPORTS_FROM, CONTRADICTS_BELOW = 0.6, 0.4
 
 def second_look(reasoner: Reasoner, window: Window, rule: Rule, bound: Sequence[Bound]) -> Recheck:
     """The rule's question about the region around the cited boxes, whose pixels take the whole budget of a picture,
-    with denser frames around the earliest cited moment. The score is the probability of a yes.
+    with denser frames around the earliest cited moment. The score is the probability of a yes; an
+    output that is no answer, or a yes that points at nothing that was shown, is `unclear`.
 
     For models that take frames at any times; one that was trained on a fixed spacing has the crop check alone. Raises
     as `Backend.answer` and `pictures.look` do.
@@ -37,14 +37,12 @@ def second_look(reasoner: Reasoner, window: Window, rule: Rule, bound: Sequence[
     dense = denser(window, onset_s)
     target = reasoner.target()
     seen = look(dense, target)
-    pictures = look_again(dense, target, seen, view_around([item.box for item in bound], LEAST))
+    view = view_around([item.box for item in bound], LEAST)
+    pictures = look_again(dense, target, seen, view)
     output = reasoner.backend.answer(reasoner.prompt(seen, reasoner.question(rule), rule.language, ""), pictures)
-    score = token_probability(output, parse(output.text, seen.times_s[-1]).yes, reasoner.backend.notes)
+    reply = read(reasoner, dense, rule, view, pictures, output)
+    if reply.fault:
+        return unclear("closer", began_s, output)
+    score = reply.p_yes
     status = "supported" if score >= SUPPORTS_FROM else "contradicted" if score < CONTRADICTS_BELOW else "unchecked"
-    return Recheck(
-        kind="closer",
-        status=status,  # type: ignore[arg-type]
-        score=round(score, 6),
-        cost_s=round(time.perf_counter() - began_s, 4),
-        tokens=output.tokens_in + output.tokens_out,
-    )
+    return recheck("closer", status, score, began_s, output)  # type: ignore[arg-type]

@@ -51,7 +51,12 @@ def mean_probability(tokens: Sequence[Token]) -> float:
     answer = list(tokens[start:] if start is not None else tokens)
     if not answer:
         return 0.0
-    return math.exp(sum(max(-30.0, token.logprob) for token in answer) / len(answer))
+    return math.exp(sum(math.log(max(1e-13, chance(token.logprob))) for token in answer) / len(answer))
+
+
+def chance(logprob: float) -> float:
+    """0..1, whatever a server says: a log-probability above 0 is taken for 0, one that is no number for no chance."""
+    return 0.0 if math.isnan(logprob) else math.exp(min(0.0, logprob))
 
 
 def _after(tokens: Sequence[Token], tag: str) -> int | None:
@@ -75,6 +80,6 @@ def _word(text: str) -> str:
 
 def _share(top: Iterable[tuple[str, float]], yes: Iterable[str], no: Iterable[str]) -> float:
     good, bad = set(yes), set(no)
-    p_yes = sum(math.exp(logprob) for text, logprob in top if _word(text) in good)
-    p_no = sum(math.exp(logprob) for text, logprob in top if _word(text) in bad)
+    p_yes = sum(chance(logprob) for text, logprob in top if _word(text) in good)
+    p_no = sum(chance(logprob) for text, logprob in top if _word(text) in bad)
     return p_yes / (p_yes + p_no) if p_yes + p_no > 0 else 0.5

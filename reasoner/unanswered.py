@@ -1,4 +1,4 @@
-"""A window that the model gave no usable answer about: what there is to show a person without it.
+"""A window that the model gave no usable or no settled answer about: what there is to show a person without it.
 
 The frame at the peak of the first look, and in it what changed: the evidence says where to look, not what is there.
 """
@@ -25,8 +25,8 @@ UNKNOWN = 0.5
 MOST_SHOWN = 0.8
 """A change over more of the frame than this points at nothing: then the whole view is shown."""
 _SAID = {
-    "en": ("change", "The first look saw something here; the model did not answer."),
-    "zh": ("变化", "初步检测发现此处有变化，但模型未能作答。"),
+    "en": ("change", "The first look saw something here; the model gave no clear answer."),
+    "zh": ("变化", "初步检测发现此处有变化，但模型未能给出明确回答。"),
 }
 
 

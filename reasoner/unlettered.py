@@ -15,14 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner import degenerate
+from reasoner.again import Reply, read, recheck, unclear
 from reasoner.boxes import Box
 from reasoner.change import REGION_LEVEL
-from reasoner.decision import stands_in, token_probability
-from reasoner.evidence import Binding, Frame, bind
-from reasoner.parse import Parsed, parse
+from reasoner.decision import stands_in
 from reasoner.pictures import steady_maps
-from reasoner.verdict import Recheck
+from reasoner.verdict import CheckStatus, Recheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from detector.rule import Rule
     from detector.window import Window
     from ingest.config import Point
-    from reasoner.backends import Output
+    from reasoner.folder import Notes
     from reasoner.pictures import Look, Pixels
     from reasoner.reason import Reasoner
 
@@ -41,17 +39,18 @@ REACH = 0.02
 CLEAR_FROM = 0.7
 """Probability from which the second look's yes stands against the first one's no, or the model's own `yes_from` where
 that is higher."""
+UNSURE_FROM = 0.5
+"""Probability of a yes from which a no is none to rely on."""
 
 
 class Second(NamedTuple):
     """What the model said of the unlettered pictures."""
 
-    output: Output
-    parsed: Parsed
-    binding: Binding
-    fault: degenerate.Fault | None
+    reply: Reply
     recheck: Recheck
-    """`contradicted`: it says yes, clearly and of something that counts."""
+    """Against the first look's no. `contradicted`: a yes, clearly and of something in the rule's zones. `supported`: a
+    no, or a yes to what lies outside of them. `unchecked`: neither: no answer, an unsure one, or a yes without
+    evidence."""
 
 
 def look_unlettered(
@@ -61,30 +60,27 @@ def look_unlettered(
     began_s = time.perf_counter()
     notes = reasoner.backend.notes
     prompt = reasoner.prompt(seen, reasoner.question(rule), rule.language, "")
-    output = reasoner.backend.answer(prompt, unlettered(seen, steady_maps(window)))
-    times_s = [window.seconds(index) for index in range(len(window.cut.frames))]
-    parsed = parse(output.text, times_s[-1])
-    binding = bind(
-        parsed.claims,
-        times_s,
-        Frame(reasoner.backend.coordinates, seen.view, reasoner.backend.fitted(*seen.size)),
-    )
-    fault = degenerate.fault(output, parsed, binding, None if notes and notes.prompt == "brief" else rule.language)
-    score = 0.5 if fault else token_probability(output, parsed.yes, notes)
-    counts = bool(binding.bound) and (not rule.zones or stands_in(binding.bound, rule.zones, zones))
-    clear = score >= max(CLEAR_FROM, notes.yes_from if notes else 0.0) or not output.tokens
-    if fault is None and parsed.yes and counts and clear:
-        status = "contradicted"
-    else:
-        status = "unchecked" if fault or parsed.yes else "supported"
-    recheck = Recheck(
-        kind="unlettered",
-        status=status,  # type: ignore[arg-type]
-        score=round(min(1.0, max(0.0, score)), 6),
-        cost_s=round(time.perf_counter() - began_s, 4),
-        tokens=output.tokens_in + output.tokens_out,
-    )
-    return Second(output, parsed, binding, fault, recheck)
+    pictures = unlettered(seen, steady_maps(window))
+    output = reasoner.backend.answer(prompt, pictures)
+    reply = read(reasoner, window, rule, seen.view, pictures, output)
+    if not reply.answered:
+        return Second(reply, unclear("unlettered", began_s, output))
+    return Second(reply, recheck("unlettered", _status(reply, rule, zones, notes), reply.p_yes, began_s, output))
+
+
+def _status(reply: Reply, rule: Rule, zones: Mapping[str, Sequence[Point]], notes: Notes | None) -> CheckStatus:
+    # A server that tells no odds has its words alone.
+    told = bool(reply.output.tokens)
+    if reply.fault is not None:
+        return "unchecked"
+    if not reply.parsed.yes:
+        return "supported" if reply.p_yes < UNSURE_FROM or not told else "unchecked"
+    if not reply.binding.bound:
+        return "unchecked"
+    if rule.zones and not stands_in(reply.binding.bound, rule.zones, zones):
+        return "supported"
+    clear = reply.p_yes >= max(CLEAR_FROM, notes.yes_from if notes else 0.0) or not told
+    return "contradicted" if clear else "unchecked"
 
 
 def unlettered(seen: Look, maps: Pixels) -> tuple[Pixels, ...]:

@@ -9,6 +9,7 @@ from reasoner.boxes import WHOLE, Box
 
 Decision = Literal["confirmed", "needs_review", "rejected"]
 CheckStatus = Literal["supported", "contradicted", "unchecked"]
+RecheckKind = Literal["crop", "masked", "samples", "closer", "unlettered"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     """The model asked once more about what it cites, without what it said."""
 
-    kind: Literal["crop", "masked", "samples", "closer", "unlettered"]
+    kind: RecheckKind
     """`crop`: the cited boxes on their own; `masked`: everything but them; `samples`: the same window, answered several
     times with chance in the answers; `closer`: their surroundings at a higher resolution, in more frames; `unlettered`:
     all that did not change blurred, asked where a no stands against a first look that is sure."""
@@ -61,6 +62,9 @@ class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     cost_s: float
     tokens: int
     """Read and written for it."""
+    outcome: Literal["answered", "unclear", "failed"] = "answered"
+    """`unclear`: what came back is no answer; `failed`: the model or server gave nothing. Neither changes a confidence:
+    the status is `unchecked` and the score 0.5."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +106,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     window_id: str
     decision: Decision
     reasons: tuple[str, ...]
-    """Why not `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
+    """Of a confirmed one, `claim_dropped`: a claim that its check contradicts is left out. Why not `confirmed`:
+    `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
     `unsure_yes` (a yes below the probability from which the model's own counts), `looks_disagree` (another answer to
-    another look), or what kept the output from being an answer (`reasoner.degenerate.Fault`)."""
+    another look), `recheck_failed` (the model or server gave nothing when it was asked once more), or what kept the
+    output from being an answer (`reasoner.degenerate.Fault`)."""
     answer: str
     """The model's answer without tags."""
     output: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from bench.roofline import decode_bytes, prefill_flops, vision_flops
+from bench.roofline import decode_bytes, listed, prefill_flops, vision_flops
 
 Weights = Literal["bf16", "fp8"]
 PARAMETER_BYTES: dict[str, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 4.25 / 8}
@@ -50,9 +50,8 @@ KNOWN = (
 
 def peaks_of(gpu: str) -> Peaks | None:
     """Of a card by the name that its driver gives, as `NVIDIA GeForce RTX 4090`; None for one not listed."""
-    if any(other in gpu for other in ("4090 D", "4090 Laptop", "PCIe", "NVL", "GH200")):
-        return None
-    return next((one for one in KNOWN if one.name in gpu), None)
+    name = listed(gpu, (one.name for one in KNOWN))
+    return next((one for one in KNOWN if one.name == name), None)
 
 
 def vit_flops(

@@ -88,7 +88,7 @@ def _without(group: str, reason: str) -> Figure:
 def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) -> Iterator[Figure]:
     """First token and whole answer, one caller and several."""
     from bench.roofline import timed
-    from bench.windows import drawn, staged
+    from bench.windows import at_once, drawn, staged
     from bench.windows import subject as model
     from reasoner.speed import SpeedConfig
 
@@ -99,12 +99,13 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
     gpu = ask.device == "cuda"
     callers_of = (1, 4, 8) if gpu else (1,)
     count = (8 if ask.quick else 24) if gpu else (6 if ask.quick else 16)
+    warm = max(callers_of)
     if backend.notes is not None:
-        asks = staged(backend, count + 1)
+        asks = staged(backend, count + warm)
     else:
-        asks = [drawn(backend, FRAMES, seed) for seed in range(count + 1)]
-    warming, asks = asks[:1], asks[1:]
-    _first_tokens(backend, warming)
+        asks = [drawn(backend, FRAMES, seed) for seed in range(count + warm)]
+    warming, asks = asks[:warm], asks[warm:]
+    _first_tokens(backend, warming[:1])
     first_s = timed(lambda: _first_tokens(backend, asks), ask.device)
     prompt = _prompt(backend, asks[0])
     yield Figure(
@@ -120,10 +121,10 @@ def _of(subject: Subject, ask: Ask, peaks: Peaks, say: Callable[[str], None]) ->
             "windows": len(asks),
         },
     )
+    for number in at_once(warm):
+        _answers(backend, warming[:number], number)
     for callers in callers_of:
         say(f"{subject.group}: {callers} at once")
-        for one in warming * callers:
-            backend.answer(*one)
         written: list[int] = []
         seconds = timed(lambda: written.extend(_answers(backend, asks, callers)), ask.device)  # noqa: B023
         out = sum(written) / len(written)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 FPS = 25
 LATE_S = 0.1
 """A session that is further behind at the end does not keep up."""
-TRIES = 8
 
 Open = Callable[[], Any]
 """A new decoder with `decode(packet) -> list of frames`."""
@@ -46,17 +45,21 @@ def _flat_out(decoder: Any, stream: Stream, start_s: Callable[[], float], second
 
 
 def most_held(open_one: Open, stream: Stream, first: int, seconds: float) -> tuple[int, float]:
-    """Most sessions, `first` or fewer, that keep up with their cameras, and how far the last of them is behind, s; 0
-    when none does."""
-    sessions, behind_s = first, 0.0
-    for _ in range(TRIES):
+    """Most sessions, `first` or fewer, that keep up with their cameras, and how far the last of them is behind, s;
+    where not even one does 0, and how far that one is behind.
+
+    `first` is tried, then halfway between the most that held and the fewest that did not, down to one.
+    """
+    held, held_behind_s, failed = 0, 0.0, first + 1
+    sessions = first
+    while sessions > held:
         behind_s = max(_together(sessions, lambda start_s: _paced(open_one(), stream, start_s, seconds)))
         if behind_s <= LATE_S:
-            return sessions, behind_s
-        if sessions == 1:
-            break
-        sessions = max(1, int(sessions * 0.9))
-    return 0, behind_s
+            held, held_behind_s = sessions, behind_s
+        else:
+            failed = sessions
+        sessions = (held + failed) // 2
+    return held, held_behind_s if held else behind_s
 
 
 def _paced(decoder: Any, stream: Stream, start_s: Callable[[], float], seconds: float) -> float:

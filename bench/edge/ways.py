@@ -60,13 +60,14 @@ def _onnx_cuda(folder: ScorerFolder) -> Engine:
 
 def _tensorrt(folder: ScorerFolder, precision: GraphPrecision) -> Engine:
     """Compiled on the first run and kept: the weights are the same in every run."""
+    from bench.shelf import scorers
     from detector import compilation
     from detector.engines.compiled import open_compiled
-    from detector.engines.shelf import Shelf, default_path
+    from detector.engines.shelf import Shelf
     from detector.pictures import of_scenes
     from detector.precision import CALIBRATED
 
-    kept = default_path().with_name("bench-engines")
+    kept = scorers()
     wanted = compilation.here(folder, precision)
     shelf = Shelf(kept)
     found = shelf.find(wanted)

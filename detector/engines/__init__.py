@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from detector.config import EngineKind, Precision
-from detector.errors import EngineMismatch, EngineUnavailable
+from detector.errors import EngineMismatch, EngineUnavailable, ExportError
 from detector.folder import ScorerFolder
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Engine(Protocol):
     """Of the file that runs: graph, weights or compiled engine."""
     max_batch: int
     """Most pictures in one call."""
+    passed_over: tuple[str, ...]
+    """What `auto` tried before, each with its reason; empty where an engine was named."""
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, H, W, channels), 1 <= N <= max_batch, to float32 (N, T, dim) tokens of unit length.
@@ -65,7 +67,7 @@ def load_engine(
     on one picture (`detector.engines.parity`).
 
     Raises EngineUnavailable if it cannot run on this machine, or not in this precision, EngineMismatch if the files are
-    not what it expects or the scores would be others than on the CPU.
+    not what it expects or the scores would be others than on the CPU, ExportError if `tensorrt` cannot be compiled.
     """
     match kind:
         case "tensorrt":
@@ -99,7 +101,7 @@ def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, e
             return _chosen(start(), passed_over)
         except EngineUnavailable as error:
             passed_over.append(f"{name} ({error})")
-        except EngineMismatch as error:
+        except (EngineMismatch, ExportError, OSError) as error:
             log.warning("detector.engine auto: %s is not used: %s", name, error)
             passed_over.append(f"{name} ({error})")
     try:
@@ -110,6 +112,7 @@ def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, e
 
 
 def _chosen(engine: Engine, passed_over: list[str]) -> Engine:
+    engine.passed_over = tuple(passed_over)
     log.info("detector.engine auto: %s; passed over: %s", engine.name, ", ".join(passed_over) or "none")
     return engine
 
@@ -139,7 +142,8 @@ def _onnx(folder: ScorerFolder, device: Literal["cpu", "cuda"], threads: int, pr
 def _torch(folder: ScorerFolder, precision: Precision) -> Engine:
     from detector.engines.eager import TorchEngine
 
-    return TorchEngine(folder, precision=precision)
+    engine = TorchEngine(folder, precision=precision)
+    return engine if engine.device == "cpu" else _compared(engine, folder, "fp32")
 
 
 def _compared(engine: Engine, folder: ScorerFolder, precision: GraphPrecision) -> Engine:

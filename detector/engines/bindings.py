@@ -69,8 +69,14 @@ def driver() -> Any:
 
 def gpu() -> Gpu:
     """The first visible GPU. Raises EngineUnavailable."""
-    device = driver().Device(0)
-    return Gpu(device.name(), tuple(device.compute_capability()))
+    module = driver()
+    try:
+        device = module.Device(0)
+        return Gpu(device.name(), tuple(device.compute_capability()))
+    except module.Error as error:
+        raise EngineUnavailable(
+            f"no NVIDIA GPU answers ({' '.join(str(error).split())[:120]}); see nvidia-smi"
+        ) from None
 
 
 def logger(module: Any) -> Any:

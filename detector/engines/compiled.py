@@ -24,13 +24,21 @@ def open_compiled(
 ) -> TensorrtEngine:
     """build: compile what was never compiled here; a stale engine was wanted once and is always built again.
 
-    Raises EngineUnavailable without GPU, TensorRT or engine, EngineMismatch for a damaged one.
+    Raises EngineUnavailable without GPU, TensorRT or engine, or where the shelf cannot be read and written,
+    EngineMismatch for a damaged one, ExportError when it cannot be built again.
     """
     wanted = compilation.here(folder, precision)
     shelf = Shelf(engines)
-    found = shelf.find(wanted)
-    manifest = current(folder, wanted, shelf, found, build=build)
-    return TensorrtEngine(folder, manifest, shelf.engine(manifest))
+    try:
+        found = shelf.find(wanted)
+        manifest = current(folder, wanted, shelf, found, build=build)
+        engine = shelf.engine(manifest)
+    except OSError as error:
+        raise EngineUnavailable(
+            f"the folder of engines {shelf.path} cannot be used ({' '.join(str(error).split())[:200]}); "
+            "set detector.engines to one that can be written"
+        ) from error
+    return TensorrtEngine(folder, manifest, engine)
 
 
 def current(folder: ScorerFolder, wanted: Recipe, shelf: Shelf, found: Found | None, *, build: bool) -> Manifest:

@@ -50,9 +50,19 @@ class CudaGraph:
             self._launchable = ctypes.c_void_p()
 
 
+def capture_for_this_thread() -> None:
+    """From here on only this thread's own captures restrict what it may call. Otherwise a capture in CUDA's global mode
+    that runs in another thread, which is torch's default, would forbid allocation here and be lost itself.
+
+    Raises CudaGraphError.
+    """
+    mode = ctypes.c_int(CAPTURE_THREAD_LOCAL)
+    _call("cuThreadExchangeStreamCaptureMode", ctypes.byref(mode))
+
+
 FUNCTIONS = (
     "cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuGraphDestroy",
-    "cuGraphExecDestroy",
+    "cuGraphExecDestroy", "cuThreadExchangeStreamCaptureMode",
 )  # fmt: skip
 
 

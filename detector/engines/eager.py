@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +33,7 @@ class TorchEngine:
 
     max_batch = MAX_BATCH
     precision = "fp32"
+    passed_over: tuple[str, ...] = ()
 
     def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
         if precision not in ("auto", "fp32"):
@@ -39,8 +43,8 @@ class TorchEngine:
             from safetensors import SafetensorError
         except ImportError as error:
             raise EngineUnavailable(f'detector.engine "torch": {error}; install torch and safetensors') from None
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.name = f"torch ({self._device.upper()})"
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.name = f"torch ({self.device.upper()})"
         self.sha256 = folder.record.sha256[WEIGHTS]
         self._shape = folder.record.shape
         try:
@@ -50,27 +54,34 @@ class TorchEngine:
             raise EngineMismatch(
                 f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again"
             ) from None
-        self._model: Towers | None = model.to(self._device)
         width, height = self._shape.picture_size
-        self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
+        try:
+            self._model: Towers | None = model.to(self.device)
+            self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
+        except RuntimeError as error:
+            if self.device == "cpu":
+                raise
+            raise EngineUnavailable(
+                f"{self.name} failed ({' '.join(str(error).split())[:200]}); see nvidia-smi"
+            ) from error
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         model = self._open()
         check_pictures(pictures, self._shape, self.max_batch)
-        with torch.inference_mode():
-            tokens = model.image(torch.tensor(pictures, device=self._device))
-        return np.array(tokens.cpu().numpy(), np.float32)
+        with torch.inference_mode(), full_products(self.device):
+            tokens = model.image(torch.tensor(pictures, device=self.device)).cpu()
+        return np.array(tokens.numpy(), np.float32)
 
     def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         import torch
 
         model = self._open()
         check_ids(ids, self._shape)
-        with torch.inference_mode():
-            texts = model.text(torch.tensor(ids, device=self._device))
-        return np.array(texts.cpu().numpy(), np.float32)
+        with torch.inference_mode(), full_products(self.device):
+            texts = model.text(torch.tensor(ids, device=self.device)).cpu()
+        return np.array(texts.numpy(), np.float32)
 
     def close(self) -> None:
         self._model = None
@@ -79,6 +90,29 @@ class TorchEngine:
         if self._model is None:
             raise EngineClosed(f"{self.name} is closed")
         return self._model
+
+
+_SWITCHES = threading.Lock()
+
+
+@contextmanager
+def full_products(device: str) -> Iterator[None]:
+    """Convolutions and products of 24-bit mantissas, as fp32 promises: on a GPU torch's convolutions take TF32 unless
+    told otherwise. The switches are the process's, so they are set back, and by one thread at a time."""
+    if device == "cpu":
+        yield
+        return
+    import torch
+
+    cudnn = torch.backends.cudnn
+    with _SWITCHES:
+        products = torch.get_float32_matmul_precision()
+        with cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(products)
 
 
 def _towers(folder: ScorerFolder) -> Towers:

@@ -38,6 +38,7 @@ class OnnxEngine:
     """Keeps the contract of `detector.engines.Engine`. `InferenceSession.run` may be called from several threads."""
 
     max_batch = MAX_BATCH
+    passed_over: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class OnnxEngine:
         if session is None:
             raise EngineClosed(f"{self.name} is closed")
         check_pictures(pictures, self._shape, self.max_batch)
-        return np.asarray(session.run(["tokens"], {"pictures": np.ascontiguousarray(pictures)})[0], np.float32)
+        return _run(session, "tokens", {"pictures": np.ascontiguousarray(pictures)}, self.name)
 
     def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._session is None:
@@ -96,7 +97,15 @@ def embed(
         device,
         threads,
     )
-    return np.asarray(session.run(["texts"], {"ids": np.ascontiguousarray(ids)})[0], np.float32)
+    return _run(session, "texts", {"ids": np.ascontiguousarray(ids)}, f"onnx ({device.upper()})")
+
+
+def _run(session: Any, gives: str, given: dict[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+    try:
+        return np.asarray(session.run([gives], given)[0], np.float32)
+    except Exception as error:  # its pybind exceptions share no base but Exception
+        reason = " ".join(str(error).split())[:200]
+        raise EngineUnavailable(f"{name} failed ({reason}); set detector.engine to another") from error
 
 
 def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -> Any:

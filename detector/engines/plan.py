@@ -49,6 +49,12 @@ def profile_of(made: tuple[Profile, ...], count: int) -> int:
     return next(place for place, profile in enumerate(made) if profile.smallest <= count <= profile.largest)
 
 
+def padded(count: int, largest: int) -> int:
+    """The size that a call of `count` pictures is filled up to: a power of two, or the most there can be. So there are
+    seven contexts and graphs at most, and no more than half of a batch is for nothing."""
+    return min(1 << (count - 1).bit_length(), largest)
+
+
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     capability: tuple[int, int]
@@ -63,6 +69,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """All that an engine depends on: when any of it differs, the engine is stale."""
 
     model: str
+    """Its name, which another may have as well."""
+    folder: str = ""
+    """Where the model is: no reason to build again, but it says whose the engines of earlier weights are."""
     graph_sha256: str
     weights_sha256: str
     precision: GraphPrecision
@@ -102,9 +111,16 @@ def file_name(recipe: Recipe) -> str:
     return f"{stem(recipe)}-trt{recipe.tensorrt}-{recipe.precision}-{where}-b{largest}{SUFFIX}"
 
 
-def typed_name(recipe: Recipe) -> str:
-    """`bundled-1a2b3c4d-int8.onnx`."""
-    return f"{stem(recipe)}-{recipe.precision}.onnx"
+def typed_name(recipe: Recipe, sha256: str) -> str:
+    """`bundled-1a2b3c4d-int8-5e6f7a8b.onnx`; sha256: its own, for each calibration gives another graph."""
+    return f"{stem(recipe)}-{recipe.precision}-{sha256[:8]}.onnx"
+
+
+def same_model(one: Recipe, other: Recipe) -> bool:
+    """Of one folder, whatever its weights were, or of the same files somewhere else."""
+    if (one.graph_sha256, one.weights_sha256) == (other.graph_sha256, other.weights_sha256):
+        return True
+    return bool(one.folder) and one.folder == other.folder
 
 
 def stem(recipe: Recipe) -> str:

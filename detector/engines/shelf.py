@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from detector.engines.plan import SUFFIX, Manifest, Recipe, differences, stem
+from detector.engines.plan import SUFFIX, Manifest, Recipe, differences, same_model, stem
 from detector.errors import EngineMismatch
 from detector.folder import sha256
+
+log = logging.getLogger(__name__)
 
 TIMINGS = "timings"
 """Suffix of the timing caches: how fast which kernel was, so that a second build is quick."""
@@ -28,20 +31,25 @@ class Shelf:
         self.path = Path(path).expanduser() if path else default_path()
 
     def find(self, wanted: Recipe) -> Found | None:
-        """The engine of this model and precision that fits, else the newest stale one, else None.
+        """The engine of this model and precision that was built last and fits, else the newest stale one, else None.
 
-        Raises EngineMismatch for a manifest that cannot be read.
+        Raises EngineMismatch for a manifest of this model that cannot be read; those of others are passed over.
         """
-        manifests = [self.read(path) for path in sorted(self.path.glob(f"*-{wanted.precision}-*{SUFFIX}.json"))]
+        manifests = []
+        for path in sorted(self.path.glob(f"*-{wanted.precision}-*{SUFFIX}.json")):
+            try:
+                manifests.append(self.read(path))
+            except EngineMismatch as error:
+                if path.name.startswith(f"{stem(wanted)}-"):
+                    raise
+                log.warning("passed over: %s", error)
         of_model = [
             Found(manifest, differences(manifest.recipe, wanted))
             for manifest in manifests
-            if manifest.recipe.model == wanted.model and manifest.recipe.precision == wanted.precision
+            if same_model(manifest.recipe, wanted) and manifest.recipe.precision == wanted.precision
         ]
-        fitting = [found for found in of_model if not found.stale]
-        if fitting:
-            return max(fitting, key=lambda found: (found.manifest.recipe.profiles[-1].largest, found.manifest.created))
-        return max(of_model, key=lambda found: found.manifest.created, default=None)
+        # The last one holds the choices that were made last, as the number of pictures in a call.
+        return max(of_model, key=lambda found: (not found.stale, found.manifest.created), default=None)
 
     def read(self, path: Path) -> Manifest:
         try:
@@ -79,15 +87,31 @@ class Shelf:
         self.write(f"{manifest.engine}.json", text + b"\n")
 
     def drop_stale(self, kept: Manifest) -> list[str]:
-        """Deletes engines of the same model that came from other weights; gives the names of what is gone."""
-        gone = []
+        """Deletes the model folder's engines of other weights, and its calibrated graphs that no engine needs any more;
+        gives the names of what is gone."""
+        gone, used, graphs = [], {kept.typed}, set(self.path.glob(f"{stem(kept.recipe)}-{kept.recipe.precision}*.onnx"))
         for path in sorted(self.path.glob(f"*{SUFFIX}.json")):
-            recipe = self.read(path).recipe
-            if recipe.model == kept.recipe.model and stem(recipe) != stem(kept.recipe):
+            try:
+                manifest = self.read(path)
+            except EngineMismatch as error:
+                log.warning("passed over: %s", error)
+                if path.name.startswith(f"{stem(kept.recipe)}-"):
+                    # Nobody knows which graph that one needs.
+                    graphs.clear()
+                continue
+            if same_model(manifest.recipe, kept.recipe) and stem(manifest.recipe) != stem(kept.recipe):
                 engine = path.with_suffix("")
                 path.unlink()
                 engine.unlink(missing_ok=True)
                 gone.append(engine.name)
+                if manifest.typed:
+                    graphs.add(self.path / Path(manifest.typed).name)
+            else:
+                used.add(manifest.typed)
+        for graph in sorted(graphs):
+            if graph.name not in used:
+                graph.unlink(missing_ok=True)
+                gone.append(graph.name)
         return gone
 
     def _checked(self, name: str, digest: str, manifest: Manifest) -> Path:

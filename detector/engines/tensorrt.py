@@ -2,8 +2,8 @@
 
 One thread owns the device (`Lane`), in the device's primary context, the one that torch uses as well: a second context
 would take turns with it and cost memory of its own. Two slots, each with a stream and pinned buffers, so that the
-pictures of the next call are copied while the GPU is busy with this one. The first call with a batch size records a
-CUDA graph (copy in, tower, copy out); later ones launch it.
+pictures of the next call are copied while the GPU is busy with this one. Calls are filled up to a batch of 1, 2, 4, 8,
+16, 32 or 64: the first of each size records a CUDA graph (copy in, tower, copy out), later ones launch it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from detector.engines import bindings
 from detector.engines.build import PICTURES, TOKENS
 from detector.engines.check import check_pictures
-from detector.engines.cudagraph import CudaGraph, CudaGraphError
+from detector.engines.cudagraph import CudaGraph, CudaGraphError, capture_for_this_thread
 from detector.engines.lane import Lane, LaneClosed
-from detector.engines.plan import Manifest, profile_of
+from detector.engines.plan import Manifest, padded, profile_of
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
 from detector.folder import ScorerFolder, Shape
 
@@ -37,8 +37,11 @@ NON_BLOCKING = 1
 class TensorrtEngine:
     """Keeps the contract of `detector.engines.Engine`; the text tower runs on ONNX Runtime, once per rule at load."""
 
+    passed_over: tuple[str, ...] = ()
+
     def __init__(self, folder: ScorerFolder, manifest: Manifest, engine: bytes) -> None:
-        """Raises EngineUnavailable without GPU or TensorRT, EngineMismatch if the engine is not this folder's."""
+        """Raises EngineUnavailable without GPU or TensorRT, or when the GPU has no room, EngineMismatch if the engine
+        is not this folder's."""
         self._trt = bindings.tensorrt()
         self._driver = bindings.driver()
         self._folder = folder
@@ -48,7 +51,10 @@ class TensorrtEngine:
         self.name = f"tensorrt ({manifest.recipe.gpu.name}, {manifest.recipe.precision})"
         self.precision: str = manifest.recipe.precision
         self.sha256 = manifest.engine_sha256
-        self._lane = Lane("tensorrt", lambda: self._device(engine), SLOTS)
+        try:
+            self._lane = Lane("tensorrt", lambda: self._device(engine), SLOTS)
+        except (self._driver.Error, CudaGraphError, MemoryError) as error:
+            raise self._failed(error) from error
         try:
             shape = folder.record.shape
             width, height = shape.picture_size
@@ -81,9 +87,7 @@ class TensorrtEngine:
         except LaneClosed:
             raise EngineClosed(f"{self.name} is closed") from None
         except (self._driver.Error, CudaGraphError) as error:
-            raise EngineUnavailable(
-                f"{self.name} failed ({' '.join(str(error).split())[:200]}); see nvidia-smi"
-            ) from error
+            raise self._failed(error) from error
 
     def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         from detector.engines.ort import embed
@@ -95,12 +99,16 @@ class TensorrtEngine:
     def close(self) -> None:
         self._lane.close()
 
+    def _failed(self, error: BaseException) -> EngineUnavailable:
+        return EngineUnavailable(f"{self.name} failed ({' '.join(str(error).split())[:200]}); see nvidia-smi")
+
     @contextmanager
     def _device(self, engine: bytes) -> Iterator[None]:
         """The context and all that lives in it, made and freed in the lane's thread."""
         context = self._driver.Device(0).retain_primary_context()
         context.push()
         try:
+            capture_for_this_thread()
             logger = bindings.logger(self._trt)
             runtime = self._trt.Runtime(logger)
             loaded = runtime.deserialize_cuda_engine(engine)
@@ -149,8 +157,9 @@ class _Slot:
         self._graphs: dict[int, CudaGraph | None] = {}
 
     def begin(self, pictures: NDArray[np.uint8]) -> None:
-        count = len(pictures)
-        self._pictures[:count] = pictures
+        count = padded(len(pictures), self._profiles[-1].largest)
+        # What an earlier call left behind these is computed as well, and never looked at.
+        self._pictures[: len(pictures)] = pictures
         if count not in self._graphs:
             self._graphs[count] = self._record(count)
         graph = self._graphs[count]

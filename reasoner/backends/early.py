@@ -31,7 +31,7 @@ class Early(NamedTuple):
         the word that decides."""
         if self.forced:
             p = yes_probability(tokens)
-            if p is None or p >= self.below:
+            if p is None or not p < self.below:
                 return None
             return f"{ANSWER}{tokens[-1].text}</answer>", tuple(tokens)
         assert self.notes is not None

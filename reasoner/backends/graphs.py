@@ -7,6 +7,7 @@ is there for the tests.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 POSITIONS = 512
 """Positions attended to are rounded up to a multiple of this."""
+KEPT = 32
+"""Steps that are kept, the most recently used ones: eight lengths of 1, 2, 4 and 8 rows. Each holds its logits."""
 
 
 class _Step(NamedTuple):
@@ -32,9 +35,16 @@ class Graphs:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._steps: dict[tuple[int, int], _Step] = {}
+        self._steps: OrderedDict[tuple[int, int], _Step] = OrderedDict()
         self._made_for = -1
+        self._pool: Any = None
+        """Memory that the graphs share: one is replayed at a time, and what it gives is read before the next."""
         self.captured = 0
+
+    def clear(self) -> None:
+        """Forget all steps, and with them their memory: a pool whose last graph is gone takes no new one."""
+        self._steps.clear()
+        self._pool = None
 
     def together(self, ids: Sequence[Sequence[int]], filled: Sequence[int], positions: Sequence[int]) -> torch.Tensor:
         """As `Decoder.together`, one token for each row."""
@@ -45,7 +55,7 @@ class Graphs:
         attended = -(-(max(filled) + 1) // POSITIONS) * POSITIONS
         slots.make_room(rows, attended)
         if self._made_for != slots.grown:
-            self._steps.clear()
+            self.clear()
             self._made_for = slots.grown
         spare = rows - len(ids)
         # A spare row belongs to nobody: its key goes to the first place, which it may see.
@@ -56,6 +66,10 @@ class Graphs:
         step = self._steps.get((rows, attended))
         if step is None:
             step = self._steps[rows, attended] = self._made(ids_, at, columns, mask)
+            # After the new one is made, so that the pool never runs out of graphs.
+            while len(self._steps) > KEPT:
+                self._steps.popitem(last=False)
+        self._steps.move_to_end((rows, attended))
         for target, source in ((step.ids, ids_), (step.positions, at), (step.columns, columns), (step.mask, mask)):
             target.copy_(source)
         return step.run()[: len(ids)]
@@ -84,7 +98,10 @@ class Graphs:
                 forward()
         torch.cuda.current_stream(device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        # Other threads may use the GPU meanwhile: only this one is held to what can be captured.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             logits = forward()
         self.captured += 1
 

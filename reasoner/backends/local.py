@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reasoner.backends import Output
+from reasoner.backends.completion import wants_evidence
 from reasoner.backends.decode import is_served
 from reasoner.backends.draw import Draw
 from reasoner.backends.early import ANSWER, Early
@@ -84,7 +85,12 @@ class LocalBackend:
         with self._within_memory(int(inputs["input_ids"].shape[1])):
             if self.scheduler is None:
                 return [self._generated(inputs, draw) for draw in draws]
-            return self._written(self.scheduler, inputs, draws)
+            return self._written(self.scheduler, inputs, draws, self._early if self._is_verdict(messages) else None)
+
+    def _is_verdict(self, messages: Sequence[Message]) -> bool:
+        """Whether the answer begins with a yes or a no, so that it may end there. A model of the brief prompt knows no
+        other question; any other is told so in the instruction."""
+        return (self.notes is not None and self.notes.prompt == "brief") or wants_evidence(messages)
 
     @contextmanager
     def _within_memory(self, length: int) -> Iterator[None]:
@@ -99,11 +105,15 @@ class LocalBackend:
             ) from error
 
     def _written(
-        self, scheduler: Scheduler, inputs: Mapping[str, torch.Tensor], draws: Sequence[Draw | None]
+        self,
+        scheduler: Scheduler,
+        inputs: Mapping[str, torch.Tensor],
+        draws: Sequence[Draw | None],
+        early: Early | None,
     ) -> list[Output]:
         """By our own loop, which shares what can be shared; the tokens are those of `generate`."""
         prompt, most = prompted(self.model, inputs), self._settings.max_new_tokens
-        writings = [Writing(prompt, most, self._ends, None if draw else self._early, draw) for draw in draws]
+        writings = [Writing(prompt, most, self._ends, None if draw else early, draw) for draw in draws]
         scheduler.answer(*writings)
         return [self._output(writing) for writing in writings]
 

@@ -90,5 +90,10 @@ class PrefixCache:
             self._forget(next(iter(self._kept)))
             self.evicted += 1
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._kept.clear()
+        self.bytes = 0
+
     def _forget(self, number: int) -> None:
         self.bytes -= self._kept.pop(number).bytes

@@ -7,6 +7,7 @@ so that one caller costs nothing extra and several share every pass. What does n
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -79,6 +80,8 @@ class Scheduler:
         try:
             while self._arrived and len(self._active) < self._together:
                 self._start(self._arrived.popleft())
+            # One that its first token has ended is not written on.
+            self._sweep()
             if self._active:
                 self._step()
         except Exception as error:  # noqa: BLE001 - goes to the callers whose answers it ends
@@ -89,9 +92,15 @@ class Scheduler:
         self._sweep()
 
     def _fail(self, error: Exception) -> None:
+        """End all that is being written. Rows may hold anything by now, and memory may be what is missing: whatever
+        can be made again is given back."""
         for writing in self._active:
             writing.error = writing.error or error
         self._active.clear()
+        self.decoder.slots.drop()
+        self.prefixes.clear()
+        if self.graphs is not None:
+            self.graphs.clear()
 
     def _start(self, writing: Writing) -> None:
         """A prompt into the next free row, and the first token after it."""
@@ -103,17 +112,23 @@ class Scheduler:
                 filled = self.prefixes.restore(prompt, row)
                 features = self.features.of(prompt.pictures)
                 logits = self.decoder.prefill(prompt, features, row, filled)
-                self.prefixes.keep(prompt, row)
             else:
                 # Another answer to the same prompt: only its last token, which is never a picture's, is needed.
                 self.decoder.slots.move(twin, row, prompt.length - 1)
                 logits = self.decoder.prefill(prompt, (), row, prompt.length - 1)
+            first = self._read(logits)
+            if twin is None and math.isfinite(first[0][0][0]):
+                # Else its keys are no numbers either, and would pass that on to whoever begins alike.
+                self.prefixes.keep(prompt, row)
             writing.filled = prompt.length
             if writing.early is not None and writing.early.forced and self._ends_early(writing, row):
                 return
-            self._take(writing, *self._read(logits), ())
+            self._take(writing, *first, ())
         except Exception as error:  # noqa: BLE001 - goes to the caller whose answer it ends
             writing.error = error
+            if not self.decoder.slots.rows:
+                # There was no room for one more, and with the buffers the others' rows are gone.
+                self._fail(error)
             return
         except BaseException:
             writing.error = ModelFailed("the answer was interrupted")
@@ -202,6 +217,9 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """Rows of answers that are there are given to the last ones, so that the used rows stay the first."""
+        for row, writing in enumerate(self._active):
+            if writing.error is not None:
+                self.decoder.slots.wipe(row)
         row = 0
         while row < len(self._active):
             writing = self._active[row]

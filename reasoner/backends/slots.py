@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.cache_utils import Cache, DynamicLayer
 
+from reasoner.errors import ModelFailed
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,11 +40,33 @@ class Slots:
         return sum(each.numel() * each.element_size() for each in (*self.keys, *self.values))
 
     def make_room(self, rows: int, positions: int) -> None:
-        """At least this many; what is there stays."""
+        """At least this many; what is there stays. Raises ModelFailed where there is no memory for it; nothing is left
+        of any row then."""
         if rows <= self.rows and positions <= self.positions:
             return
         rows = max(rows, self.rows)
         positions = max(-(-positions // STEP) * STEP, self.positions)
+        try:
+            self._grow(rows, positions)
+        except BaseException as error:
+            # Some layers are larger than others by now.
+            self.drop()
+            if not isinstance(error, (RuntimeError, MemoryError)):
+                raise
+            # torch.OutOfMemoryError is a RuntimeError, and a CPU's is no more than that.
+            raise ModelFailed(
+                f"keys of {rows} windows at {positions} tokens cannot be allocated ({type(error).__name__}); "
+                "lower max_frames, max_frame_pixels or speed.together, or take a smaller model"
+            ) from error
+
+    def drop(self) -> None:
+        """Give all buffers back; the next window makes new ones."""
+        self.keys.clear()
+        self.values.clear()
+        self.rows = self.positions = 0
+        self.grown += 1
+
+    def _grow(self, rows: int, positions: int) -> None:
         # One layer at a time, so that no more than one of the old buffers lives beside its successor.
         for index in range(self.layers):
             for buffers in (self.keys, self.values):
@@ -59,6 +83,11 @@ class Slots:
         """Copy a row's first `length` positions over another row."""
         for buffer in (*self.keys, *self.values):
             buffer[target, :, :length] = buffer[source, :, :length]
+
+    def wipe(self, row: int) -> None:
+        """Zeros in a row that may hold what is no number: a masked NaN still reaches whoever comes after it."""
+        for buffer in (*self.keys, *self.values):
+            buffer[row] = 0
 
     def row(self, row: int, filled: int) -> Cache:
         """One row for a prompt, or a part of one, that follows `filled` positions."""

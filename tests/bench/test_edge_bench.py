@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,6 +21,7 @@ import pytest
 from av.codec import CodecContext
 
 import bench.edge
+from bench import latency
 from bench.edge import cameras, limits, nvdec, power, sessions, vit
 from bench.edge.limits import QWEN3_VL_8B, RTX_4090, peaks_of
 from bench.edge.page import page
@@ -29,12 +31,18 @@ from bench.edge.record import Ask, Box, Figure, Figures, Limit, Part, Power, Sta
 from bench.edge.reference import rows
 from bench.edge.schema import SCHEMA_FILE, schema
 from bench.edge.ways import Way
-from bench.roofline import PEAKS, text_parameters
+from bench.roofline import PEAKS, published, text_parameters
+from bench.watched import told as told_of_demo
+from deploy.inbox import Fifo
+from deploy.summary import Windows, summarise
+from detector import compilation
 from detector.cost import tower_flops
 from detector.engines import Engine
+from detector.engines import compiled as compiled_engines
 from detector.engines.ort import OnnxEngine
+from detector.engines.shelf import Shelf
 from detector.errors import EngineUnavailable
-from detector.folder import ScorerFolder, read_folder
+from detector.folder import BUNDLED, ScorerFolder, read_folder
 from ingest.simulator.stream import Stream, StreamCodec, encode
 
 B16, SO400M = (768, 12, 3072), (1152, 27, 4304)
@@ -105,9 +113,15 @@ def test_peaks_are_those_of_the_card_and_of_no_other() -> None:
         "NVIDIA GeForce RTX 4090 Laptop GPU": None,
         "NVIDIA GeForce RTX 4090 D": None,
         "NVIDIA H100 PCIe": None,
+        "NVIDIA H100 NVL": None,
+        "NVIDIA GH200 480GB": None,
+        "NVIDIA H100 80GB HBM3 MIG 1g.10gb": None,
         "NVIDIA GeForce RTX 3060": None,
     }
     assert {name: peaks_of(name) for name in cards} == cards
+    assert [name for name in cards if published(name)] == ["NVIDIA GeForce RTX 4090"]
+    a100 = ("NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100-PCIE-40GB", "NVIDIA A100 80GB PCIe")
+    assert [published(name) for name in a100] == [PEAKS["A100"], None, None, None]
     for name in ("H100", "H200", "RTX 4090"):
         known = peaks_of(f"NVIDIA {name}")
         assert known is not None
@@ -158,6 +172,33 @@ def test_sessions_that_fall_behind_are_not_counted(monkeypatch: pytest.MonkeyPat
     held, behind_s = sessions.most_held(Narrow, stream, 6, 1.0)
     assert 1 <= held <= 4
     assert behind_s <= sessions.LATE_S
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 7, 31, 63, 64])
+def test_the_most_sessions_are_found_however_far_the_first_guess_is(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind by as many seconds as there are sessions too many."""
+    tried: list[int] = []
+
+    def together(count: int, work: object) -> list[float]:
+        tried.append(count)
+        return [0.01, float(max(0, count - most))]
+
+    monkeypatch.setattr(sessions, "_together", together)
+    held, behind_s = sessions.most_held(object, small("h264"), 64, 1.0)
+    assert held == most
+    assert behind_s == (0.01 if most else 1.0)
+    assert len(tried) == len(set(tried)) <= 8
+
+
+def test_a_card_that_holds_no_camera_has_a_reason_and_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = small("h264")
+    monkeypatch.setattr(nvdec, "_card", software)
+    monkeypatch.setattr(sessions, "LATE_S", -1.0)
+    figures = list(nvdec.on_card(stream, "a camera", 0.1, ""))
+    (paced,) = (figure for figure in figures if figure.series == nvdec.PACED)
+    assert (paced.at, paced.value) == (1, None)
+    assert paced.not_run.startswith("fewer than 1: one session is ")
+    assert all(figure.value for figure in figures if figure is not paced)
 
 
 def test_an_error_in_a_session_is_raised() -> None:
@@ -212,16 +253,76 @@ def test_the_search_finds_the_most_cameras_in_few_tries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p95_s", "shed", "held", "why_not"),
+    ("changed", "first_told", "why_not"),
     [
-        (3.0, 0, True, ""),
-        (3.01, 0, False, "p95 3.01 s"),
-        (1.0, 2, False, "2 windows shed"),
-        (None, 0, False, "no event was told"),
+        ({}, None, ""),
+        ({}, 1.0, ""),
+        ({"p95_s": 3.01}, None, "p95 3.01 s"),
+        ({"windows": {"shed": 2}}, None, "2 windows shed"),
+        ({"p95_s": None, "matched": 0}, None, "no event was told"),
+        ({"matched": 1}, None, "1 of 40 events told, 50 % wanted"),
+        ({"matched": 1}, 0.025, "1 of 40 events told, 50 % wanted"),
+        ({"matched": 20}, None, ""),
+        ({"matched": 31}, 1.0, "31 of 40 events told, 80 % wanted"),
+        ({"matched": 31}, 0.8, "31 of 40 events told, 80 % wanted"),
+        ({"matched": 28}, 0.7, ""),
+        ({"matched": 27}, 0.7, "27 of 40 events told, 70 % wanted"),
+        ({"dropped_frames": 3, "unscored_frames": 1}, 1.0, "4 coarse frames dropped"),
+        ({"p95_s": 4.0, "dropped_frames": 1}, None, "p95 4.00 s, 1 coarse frames dropped"),
     ],
 )
-def test_when_a_count_of_cameras_holds(p95_s: float | None, shed: int, held: bool, why_not: str) -> None:
-    assert cameras.holds({"p95_s": p95_s, "windows": {"shed": shed}}) == (held, why_not)
+def test_when_a_count_of_cameras_holds(changed: dict[str, Any], first_told: float | None, why_not: str) -> None:
+    """Missed events and dropped frames leave the latency of the others as it is: they count by themselves."""
+    found: dict[str, Any] = {"p95_s": 3.0, "events": 40, "matched": 32, "dropped_frames": 0, "unscored_frames": 0}
+    found |= {"windows": {"shed": 0}, **changed}
+    assert cameras.holds(found, first_told) == (not why_not, why_not)
+
+
+def test_what_the_summary_does_not_tell_is_told_beside_it() -> None:
+    score = Fifo[int](2, "drop_oldest")
+    for item in range(5):
+        score.put(item)
+    links = [SimpleNamespace(name="score", inboxes=[score]), SimpleNamespace(name="fetch", inboxes=[])]
+    line: Any = SimpleNamespace(runner=SimpleNamespace(links=links), engine="onnx (CPU)", unscored=1)
+    found = told_of_demo(line, summarise(1.0, 1, [], [], Windows()))
+    assert (found.engine, found.dropped_frames, found.unscored_frames) == ("onnx (CPU)", 3, 1)
+
+
+def test_cameras_are_watched_with_the_benchmark_s_own_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a GPU the scorer is compiled first and the demo is shown where; the details name what ran."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shelves: list[str] = []
+
+    def run(options: argparse.Namespace, engines: str = "") -> dict[str, Any]:
+        shelves.append(engines)
+        return {
+            "events": 4, "matched": 4, "false": 0, "p50_s": 1.0, "p95_s": 5.0 if options.cameras > 4 else 2.0,
+            "windows": {"flagged": 4, "shed": 0}, "dropped_frames": 0, "unscored_frames": 0,
+            "engine": "tensorrt fp16",
+        }  # fmt: skip
+
+    monkeypatch.setattr(latency, "run", run)
+    compiled: list[Any] = []
+    monkeypatch.setattr(compilation, "here", lambda folder, precision: (folder.path, precision))
+    monkeypatch.setattr(Shelf, "find", lambda self, wanted: None)
+    monkeypatch.setattr(
+        compiled_engines, "current", lambda folder, wanted, shelf, found, build: compiled.append(wanted)
+    )
+    found = list(cameras.figures(Ask(device="cuda", quick=True), lambda text: None))
+    assert compiled == [(BUNDLED, "fp16")]
+    assert set(shelves) == {str(tmp_path / "witness" / "bench-engines" / "shipped")}
+    assert found[-1].details["engine"] == "tensorrt fp16"
+    assert "passed_over" not in found[-1].details
+    assert all(one.details["engine"] == "tensorrt fp16" for one in found if one.series.endswith("p95"))
+
+    def absent(folder: object, precision: object) -> None:
+        raise EngineUnavailable("no TensorRT")
+
+    monkeypatch.setattr(compilation, "here", absent)
+    assert (
+        list(cameras.figures(Ask(device="cuda"), lambda text: None))[-1].details["passed_over"]
+        == "TensorRT (no TensorRT)"
+    )
 
 
 def test_memory_of_a_process_and_its_children_is_seen() -> None:
@@ -388,6 +489,19 @@ def test_the_schema_file_is_that_of_the_code_and_what_is_written_holds_to_it() -
     validator.validate(written)
     assert not validator.is_valid({**written, "more": 1})
     assert not validator.is_valid({**written, "device": "tpu"})
+
+
+def test_what_is_decoded_in_real_time_is_what_was_fed_at_the_cameras_pace() -> None:
+    """A card decodes more when nobody waits for a camera; the tile must not say so."""
+    fast = Figure(group="H.264", series="NVDEC, every frame", at=32, value=77.0, unit="streams")
+    paced = Figure(group="H.264", series=nvdec.PACED, at=61, value=61.0, unit="streams")
+    run = sample()
+    for figures, shown in (((fast, paced), "61"), ((paced, fast), "61"), ((fast,), "not run")):
+        parts = (part("nvdec", "sessions", figures), *run.parts[1:])
+        text = page(record(msgspec.structs.replace(run, parts=parts)))
+        tile = next(one for one in text.split("<div class='tile'>") if "decoded in real time" in one)
+        assert f">{shown} <" in tile or f">{shown}<" in tile
+        assert "77" not in tile
 
 
 @pytest.mark.parametrize("finished", [True, False])

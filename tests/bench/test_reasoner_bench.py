@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +12,10 @@ import jsonschema
 import msgspec
 import pytest
 
+from bench import reasoner
 from bench.reasoner import SCHEMA_FILE, Figures, Overlap, Passes, Peak, Way, lines, schema
 from bench.roofline import Ceiling, ceiling, decode_bytes, prefill_flops, text_parameters, vision_flops
-from bench.windows import subject
+from bench.windows import at_once, subject
 from reasoner.backends.decode import is_served
 
 
@@ -88,3 +91,44 @@ def test_what_is_printed_holds_to_the_schema(gpu: bool) -> None:
 
 def test_the_schema_file_is_up_to_date() -> None:
     assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.reasoner"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_as_many_are_answered_at_once_before_they_are_timed(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is captured for each number of windows: none may be left to the timed run."""
+
+    class Counting:
+        """An answer takes a moment, so that those that are asked together overlap."""
+
+        def __init__(self) -> None:
+            self.lock, self.now, self.most = threading.Lock(), 0, 0
+
+        def answer(self, ask: int, more: int) -> Any:
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(0.02)
+            with self.lock:
+                self.now -= 1
+            return ask
+
+    backend: Any = Counting()
+    before: list[int] = []
+
+    def timed(work: Any, device: str) -> float:
+        before.append(backend.most)
+        work()
+        return 1.0
+
+    monkeypatch.setattr(reasoner, "timed", timed)
+    asks: Any = [(number, 0) for number in range(16)]
+    for callers in (1, 4, 8, 16):
+        backend.most = 0
+        outputs, _ = reasoner._answered(backend, asks, asks[:2], callers, device)
+        assert before[-1] == callers
+        assert list(map(str, outputs)) == list(map(str, range(16)))
+
+
+def test_numbers_at_once_fall_from_the_largest_by_powers_of_two() -> None:
+    table = {1: [1], 2: [2, 1], 5: [5, 4, 2, 1], 8: [8, 4, 2, 1], 16: [16, 8, 4, 2, 1]}
+    assert {callers: at_once(callers) for callers in table} == table

@@ -1,13 +1,19 @@
 """Which windows wait for the reasoner, against the rules that are stated for it."""
 
 import random
+import threading
+import time
+from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.admission import Admission, Bound, Shed, Ticket, admit, expire, importance
+from deploy.inbox import Fifo
+from deploy.runner import Link, Runner
 from detector.rule import Severity
 from detector.window import Span
 
@@ -118,6 +124,7 @@ def test_nothing_vanishes_and_the_bound_holds(seed: int, bound: int) -> None:
             queue_was = len(queue)
             if any(now[0] - one.since_s <= 5.0 for one in queue._waiting):
                 taken += queue.take(1, 0)
+                queue.done(taken[-1:])
                 assert len(queue) < queue_was
     left = queue.clear()
     ends = [one.span.window_id for one in (*taken, *left)] + [one.span.window_id for one in shed]
@@ -147,3 +154,96 @@ def test_a_closed_queue_takes_nothing_and_gives_what_it_has() -> None:
     assert not queue.put(ticket())
     assert queue.take(5, 0) == [one]
     assert queue.take(5, 0) == []
+
+
+class Line:
+    """Workers over the queue, and one that decides what they made."""
+
+    def __init__(self, queue: Admission, workers: int) -> None:
+        self.decided: list[Ticket] = []
+        self.ended: list[Ticket] = []
+        """Poisoned or left."""
+        settings: dict[str, Any] = {
+            "on_poison": lambda one, error: self.ended.append(one), "on_left": self.ended.append, "retry_s": 5.0
+        }  # fmt: skip
+        self.judge: Link[Ticket, Ticket] = Link(
+            name="reason", stage=self.answer, inboxes=[queue], workers=workers, **settings
+        )
+        self.runner = Runner([self.judge, Link(name="decide", stage=self.decide, inboxes=[Fifo(1)], **settings)])
+
+    def answer(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        return list(tickets)
+
+    def decide(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        self.decided += tickets
+        return []
+
+
+class Unsteady(Line):
+    """Answers take any time; some fail, some only at first."""
+
+    def __init__(self, queue: Admission, workers: int, dice: random.Random) -> None:
+        super().__init__(queue, workers)
+        self._dice, self._tried = dice, set[str]()
+
+    def answer(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        luck = self._dice.random()
+        time.sleep(0.01 * self._dice.random() ** 3)
+        if luck < 0.1:
+            raise RuntimeError("the model gave up")
+        if luck < 0.13 and tickets[0].span.window_id not in self._tried:
+            self._tried.add(tickets[0].span.window_id)
+            raise TimeoutError("the model is late")
+        return list(tickets)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_camera_is_decided_in_order_whatever_its_answers_take(seed: int) -> None:
+    dice = random.Random(seed)
+    shed: list[Shed] = []
+    queue = Admission(Bound(dice.choice([4, 200]), 60.0), shed.append)
+    line = Unsteady(queue, dice.randint(2, 8), dice)
+    cameras = "abcde"[: dice.randint(1, 5)]
+    put = [ticket(dice.choice(cameras), start=10 * at, end=10 * at + 6, since_s=time.monotonic()) for at in range(80)]
+    for one in put[:20]:
+        queue.restore(one.span, "high")
+    line.runner.start()
+    for one in put[20:]:
+        assert queue.put(one)
+        time.sleep(0.002 * dice.random())
+    assert line.runner.stop(20) == 0 and line.runner.wait(1)
+    spans = [one.span for one in (*line.decided, *line.ended)] + [one.span for one in shed]
+    assert sorted(span.window_id for span in spans) == sorted(one.span.window_id for one in put)
+    assert len(line.decided) > 5 and line.ended
+    for camera in cameras:
+        order = [one.span.start_utc_ns for one in line.decided if one.span.camera_id == camera]
+        assert order == sorted(order)
+
+
+class Held(Line):
+    """Answers about camera a come when they are let go."""
+
+    go = threading.Event()
+
+    def answer(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        if tickets[0].span.camera_id == "a":
+            assert self.go.wait(30)
+        return list(tickets)
+
+
+def test_other_cameras_go_on_and_the_end_waits_for_nobody() -> None:
+    queue = Admission(Bound(50, 60.0), lambda shed: None)
+    line = Held(queue, workers=3)
+    line.runner.start()
+    for at in range(5):
+        for camera in "ab":
+            assert queue.put(ticket(camera, start=10 * at, end=10 * at + 6, since_s=time.monotonic()))
+    until = time.monotonic() + 10
+    while len(line.decided) < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [one.span.camera_id for one in line.decided] == list("bbbbb")
+    assert line.judge.stats.received == 6 and len(queue) == 4
+    assert line.runner.stop(0.3) == 4, "those behind the one that hangs"
+    line.go.set()
+    assert line.runner.wait(10)
+    assert len(line.ended) == 5, "and the one whose answer came after the end"

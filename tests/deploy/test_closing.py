@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,29 @@ def test_many_are_closed_in_turns_and_a_full_disk_is_tried_again(store: Store, m
     assert closing() == 2, "those whose turn it was not"
     clock.s += SLACK_S
     assert closing() == MOST_AT_ONCE and set(states(store)) == {"closed"}
+
+
+def test_a_damaged_record_ends_neither_the_start_nor_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store.open(tmp_path) as store:
+        clock = Clock()
+        damaged, whole = raised(store), raised(store, camera_id="gate-2")
+        closing = Closing(store, RULES, clock)
+        with sqlite3.connect(tmp_path / "witness.db") as db:
+            db.execute(
+                "UPDATE revision SET record = CAST(replace(CAST(record AS TEXT), 'alert/1.0', 'alert/0.x') AS BLOB)"
+                " WHERE alert_id = ?",
+                (damaged,),
+            )
+        again = Closing(store, RULES, clock)
+        assert damaged in caplog.text and whole not in caplog.text
+        caplog.clear()
+        for _ in range(3):
+            clock.s += OVER_S
+            closing(), again()
+        assert [record.getMessage().count(damaged) for record in caplog.records] == [1]
+        assert [alert.state for alert in store.revisions(whole)] == ["open", "closed"]
 
 
 def _full(*_: object) -> None:

@@ -47,6 +47,10 @@ MISTAKES = {
         CAMERA + "zones.gate = [[0.1,0.2],[0.3,0.4]]\n" + RULE,
         "$.camera[0] (gate-1): zone 'gate' has 2 points, a polygon needs at least 3",
     ),
+    "zone that crosses itself": (
+        CAMERA + "zones.gate = [[0.1,0.1],[0.3,0.3],[0.3,0.1],[0.1,0.3]]\n" + RULE,
+        "$.camera[0] (gate-1): zone 'gate' crosses its own outline; give its points in order along the outline",
+    ),
     "zone outside the frame": (
         CAMERA + ZONE + "zones.door = [[0.1, 0.2], [0.3, 0.4], [0.1, 2]]\n" + RULE,
         "$.camera[0].zones.door[2][1] (gate-1): expected `float` <= 1.0",

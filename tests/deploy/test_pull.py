@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -24,7 +25,7 @@ from reasoner.checkpoint import locate
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelIncomplete
 from reasoner.folder import open_folder
-from reasoner.pulled import MANIFEST, read_manifest
+from reasoner.pulled import MANIFEST, Manifest, read_manifest
 from tests.deploy.hub_site import COMMIT, LATER, Site, files_of, serving
 from tests.reasoner.conftest import save_tiny
 
@@ -38,6 +39,8 @@ DECOYS = {
     "original/model.safetensors": b"x",
     "..%2Fescape.json": b"{}",
     "consolidated.safetensors": b"not in the index",
+    MANIFEST: b"{}",
+    "Witness-Pull.json": b"{}",
 }
 
 
@@ -152,6 +155,53 @@ def test_damage_on_the_way_is_fetched_anew(site: Site) -> None:
     assert open_folder(folder).weights_sha256()
 
 
+def test_a_whole_folder_keeps_its_hashes_while_it_is_pulled_again(site: Site) -> None:
+    folder = fetch(site)
+    whole = read_manifest(folder)
+    assert whole is not None
+    shard = folder / SHARD
+    shard.write_bytes(shard.read_bytes()[:-1] + bytes([shard.read_bytes()[-1] ^ 1]))
+    site.spoilt[SHARD] = 9
+    with pytest.raises(PullFailed, match=SHARD):
+        fetch(site)
+    assert read_manifest(folder) == whole
+    with pytest.raises(ModelIncomplete, match=SHARD):
+        open_folder(folder).weights_sha256()
+    site.spoilt.clear()
+    fetch(site)
+    assert open_folder(folder).weights_sha256()
+    for broken, words in (
+        (msgspec.structs.replace(whole, date=None), "only in part"),
+        (msgspec.structs.replace(whole, files=tuple(f for f in whole.files if f.name != SHARD)), SHARD),
+    ):
+        (folder / MANIFEST).write_bytes(msgspec.json.encode(broken))
+        with pytest.raises(ModelIncomplete, match=words):
+            open_folder(folder).weights_sha256()
+
+
+def test_what_earlier_pulls_left(site: Site, tmp_path: Path) -> None:
+    """An unfinished revision goes, unless a pull is at work in it; what cannot be read stays, and is told."""
+    home = tmp_path / "models" / NAME
+    ended, at_work, unreadable = (home / (digit * 40) for digit in "abc")
+    for folder in (ended, at_work, unreadable):
+        folder.mkdir(parents=True)
+        manifest = Manifest(name=NAME, revision=folder.name, source="", date=None, files=())
+        (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    (unreadable / MANIFEST).write_bytes(b"{")
+    (home / COMMIT).mkdir()
+    (home / COMMIT / f"{MANIFEST}.new").write_bytes(b"{")  # killed at its first step
+    said: list[str] = []
+    handle = os.open(at_work, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        folder = pull(NAME, "main", site.url, None, said.append, QUICK)
+    finally:
+        os.close(handle)
+    assert folder == locate(NAME)
+    assert (ended.exists(), at_work.exists(), unreadable.exists()) == (False, True, True)
+    assert [str(unreadable) in line for line in said if "left as it is" in line] == [True]
+
+
 def state(name: str, **fields: Any) -> Callable[[Site], None]:
     return lambda site: site.stated.update({name: fields})
 
@@ -224,6 +274,7 @@ def test_what_cannot_be_pulled_says_why_in_one_line(
         (lambda folder: (folder / "mine.txt").write_text("x"), "other files"),
         (lambda folder: (folder / MANIFEST).write_text(
             '{"name": "a/b", "revision": "c", "source": "", "date": null, "files": []}'), "holds a/b"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "cannot be read; remove it"),
     ],
 )  # fmt: skip
 def test_a_folder_of_something_else_is_left_alone(

@@ -21,7 +21,17 @@ from detector.engines import build as build_module
 from detector.engines.compiled import current
 from detector.engines.lane import Lane, LaneClosed
 from detector.engines.phases import Phases, monitor
-from detector.engines.plan import Gpu, Profile, Recipe, differences, file_name, profile_of, profiles, typed_name
+from detector.engines.plan import (
+    Gpu,
+    Profile,
+    Recipe,
+    differences,
+    file_name,
+    padded,
+    profile_of,
+    profiles,
+    typed_name,
+)
 from detector.engines.shelf import Shelf
 from detector.errors import EngineMismatch, EngineUnavailable, ExportError
 from detector.folder import IMAGE_GRAPH, ScorerFolder
@@ -57,6 +67,10 @@ def test_profiles_cover_every_batch_once(max_batch: int, wanted: list[tuple[int,
     for count in range(1, max_batch + 1):
         fitting = [place for place, one in enumerate(made) if one.smallest <= count <= one.largest]
         assert fitting == [profile_of(made, count)]
+    sizes = {padded(count, max_batch) for count in range(1, max_batch + 1)}
+    assert sizes == {size for size in (1, 2, 4, 8, 16, 32, 64) if size <= max_batch}
+    assert all(count <= padded(count, max_batch) < 2 * count for count in range(1, max_batch + 1))
+    assert [padded(count, 12) for count in (8, 9, 12)] == [8, 12, 12]
 
 
 @pytest.mark.parametrize("max_batch", [0, 65])
@@ -84,7 +98,7 @@ def test_profiles_have_bounds(max_batch: int) -> None:
 def test_names_say_version_precision_and_gpu(changed: dict[str, Any], name: str) -> None:
     recipe = replace(RECIPE, **changed)
     assert file_name(recipe) == name
-    assert typed_name(recipe).endswith(f"-1a2b3c4d-{recipe.precision}.onnx")
+    assert typed_name(recipe, "5e6f7a8b9c").endswith(f"-1a2b3c4d-{recipe.precision}-5e6f7a8b.onnx")
 
 
 HOPPER = Gpu("NVIDIA H100 80GB HBM3", (9, 0))
@@ -187,13 +201,64 @@ def test_calibrated_engines_are_built_again_without_pictures(
     with pytest.raises(ExportError, match="no picture"):
         compilation.compile_engine(small_folder, wanted, shelf)
     made = compilation.compile_engine(small_folder, wanted, shelf, [blotches(4, 1), blotches(3, 2)])
-    assert made.calibration_pictures == 7 and shelf.typed(made).name == typed_name(wanted)
+    assert made.calibration_pictures == 7 and shelf.typed(made).name == typed_name(wanted, made.typed_sha256)
     newer = replace(wanted, tensorrt="12.0.0")
     again = current(small_folder, newer, shelf, shelf.find(newer), build=False)
     assert (again.typed_sha256, again.calibration_pictures) == (made.typed_sha256, 7)
     other = replace(wanted, weights_sha256="ff" * 32)
     with pytest.raises(EngineUnavailable, match="calibrated on other weights"):
         current(small_folder, other, shelf, shelf.find(other), build=False)
+
+
+def test_a_new_calibration_leaves_the_old_one_until_it_is_built(
+    small_folder: ScorerFolder, tmp_path: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.detector.test_precision import blotches
+
+    shelf, wanted = Shelf(tmp_path), recipe_of(small_folder, precision="int8")
+    older = replace(wanted, tensorrt="11.0.0")
+    first = compilation.compile_engine(small_folder, older, shelf, [blotches(4, 1)])
+
+    def interrupted(*given: Any) -> tuple[bytes, bytes]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(compilation, "build", interrupted)
+        compilation.compile_engine(small_folder, wanted, shelf, [blotches(4, 9) // 4])
+    assert shelf.typed(first).is_file() and len(list(tmp_path.glob("*.onnx"))) == 1
+    second = compilation.compile_engine(small_folder, wanted, shelf, [blotches(4, 9) // 4])
+    assert shelf.typed(first) != shelf.typed(second)
+    third = compilation.compile_engine(small_folder, wanted, shelf, [blotches(4, 5) // 2])
+    assert {path.name for path in tmp_path.glob("*.onnx")} == {first.typed, third.typed}, "none that nobody needs"
+
+
+def test_models_of_one_name_do_not_touch_each_other(
+    small_folder: ScorerFolder, tmp_path: Path, builder: Builder, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf, ours = Shelf(tmp_path), recipe_of(small_folder)
+    theirs = replace(ours, folder="/models/other", weights_sha256="ee" * 32)
+    other = compilation.compile_engine(small_folder, theirs, shelf)
+    assert shelf.find(ours) is None
+    made = compilation.compile_engine(small_folder, ours, shelf)
+    assert shelf.engine(other) == b"engine 1" and shelf.engine(made) == b"engine 2"
+    moved = shelf.find(replace(ours, folder="/models/moved"))
+    assert moved is not None and not moved.stale and moved.manifest == made
+    # One that cannot be read stops its own model, and nobody else.
+    (tmp_path / f"{other.engine}.json").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        found = shelf.find(ours)
+    assert found is not None and found.manifest == made and f"{other.engine}.json is damaged" in caplog.text
+    assert compilation.compile_engine(small_folder, ours, shelf).engine == made.engine
+    with pytest.raises(EngineMismatch, match="damaged"):
+        shelf.find(theirs)
+
+
+def test_the_last_choice_of_batches_counts(small_folder: ScorerFolder, tmp_path: Path, builder: Builder) -> None:
+    shelf, wanted = Shelf(tmp_path), recipe_of(small_folder)
+    for largest in (64, 16):
+        compilation.compile_engine(small_folder, replace(wanted, profiles=profiles(largest)), shelf)
+    found = shelf.find(wanted)
+    assert found is not None and found.manifest.recipe.profiles[-1].largest == 16
 
 
 @pytest.mark.parametrize(

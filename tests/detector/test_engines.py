@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from detector.engines.eager import TorchEngine
 from detector.engines.ort import OnnxEngine
 from detector.engines.shelf import Shelf
 from detector.engines.tensorrt import TensorrtEngine
-from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable
+from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable, ExportError
 from detector.export import TOLERANCE, byte_ranges, parity
 from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, ScorerFolder, Shape
 from detector.precision import GraphPrecision
@@ -100,16 +101,37 @@ def test_same_scores(engine: Engine, kind: str, small_folder: ScorerFolder) -> N
     engine_parity.check(engine, small_folder, PRECISIONS[kind])
 
 
-def test_an_engine_that_is_too_far_off_is_refused(small_folder: ScorerFolder) -> None:
+def _raises(error: Exception) -> Callable[..., object]:
+    def raising(*given: object, **named: object) -> object:
+        raise error
+
+    return raising
+
+
+def test_an_engine_that_is_too_far_off_is_refused(small_folder: ScorerFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     class Off(OnnxEngine):
         def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
             tokens = super().image(pictures)
             tokens[0, 5, 0] += 0.01
             return tokens
 
-    with pytest.raises(EngineMismatch, match=r"1\.0e-02 from the CPU's tokens, more than the 4e-03 of fp16"):
+    with pytest.raises(EngineMismatch, match=r"1\.0e-02 from the CPU's tokens, more than the 0\.004 of fp16"):
         engine_parity.check(Off(small_folder), small_folder, "fp16")
     engine_parity.check(Off(small_folder), small_folder, "int8")
+    torch_alone = EngineUnavailable("not installed")
+
+    class Turned(OnnxEngine):
+        """Each token is near enough for 8 bits, and all of them lean towards the texts."""
+
+        def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+            leaning = super().image(pictures) + 0.28 * super().text(ids).mean(axis=0)
+            return np.asarray(leaning / np.linalg.norm(leaning, axis=-1, keepdims=True), np.float32)
+
+    ids = engine_parity.rule_ids(small_folder)
+    with pytest.raises(EngineMismatch, match=r"from the CPU's scores, more than the 0\.25 of int8"):
+        engine_parity.check(Turned(small_folder), small_folder, "int8")
+    monkeypatch.setattr(OnnxEngine, "__init__", _raises(torch_alone))
+    engine_parity.check(TorchEngine(small_folder, device="cpu"), small_folder, "fp32")
     assert engine_parity.distance(np.full((1, 1, 2), np.nan, np.float32), np.zeros((1, 1, 2), np.float32)) == np.inf
 
 
@@ -270,6 +292,12 @@ def test_auto_says_what_it_chose(small_folder: ScorerFolder, tmp_path: Path, cap
         ({}, "TRT", []),
         ({"_tensorrt": EngineUnavailable("no GPU")}, "CUDA", ["tensorrt (no GPU)"]),
         ({"_tensorrt": EngineMismatch("too far off")}, "CUDA", ["tensorrt (too far off)"]),
+        ({"_tensorrt": ExportError("cannot build")}, "CUDA", ["tensorrt (cannot build)"]),
+        (
+            {"_tensorrt": OSError("full"), "_onnx_cuda": OSError("gone")},
+            "CPU",
+            ["tensorrt (full)", "onnx on CUDA (gone)"],
+        ),
         (
             {"_tensorrt": EngineUnavailable("no GPU"), "_onnx_cuda": EngineMismatch("off")},
             "CPU",
@@ -285,7 +313,7 @@ def test_auto_says_what_it_chose(small_folder: ScorerFolder, tmp_path: Path, cap
             ["tensorrt (a)", "onnx on CUDA (b)", "onnx on the CPU (c)"],
         ),
     ],
-    ids=["all run", "no GPU", "damaged", "only the CPU", "only torch"],
+    ids=["all run", "no GPU", "damaged", "no rebuild", "no disk", "only the CPU", "only torch"],
 )
 def test_auto_falls_in_order_and_says_why(
     failing: dict[str, Exception],
@@ -311,10 +339,149 @@ def test_auto_falls_in_order_and_says_why(
     for step, name in (("_tensorrt", "TRT"), ("_onnx_cuda", "CUDA"), ("_onnx", "CPU"), ("_torch", "torch")):
         monkeypatch.setattr(rooms, step, rung(step, name))
     with caplog.at_level(logging.INFO, "detector.engines"):
-        assert load_engine("auto", small_folder).name == chosen
+        engine = load_engine("auto", small_folder)
+    assert (engine.name, list(engine.passed_over)) == (chosen, said)
     assert f"auto: {chosen}; passed over: {', '.join(said) or 'none'}" in caplog.text
-    mismatched = any(isinstance(error, EngineMismatch) for error in failing.values())
-    assert any(record.levelno == logging.WARNING for record in caplog.records) == mismatched
+    surprising = any(not isinstance(error, EngineUnavailable) for error in failing.values())
+    assert any(record.levelno == logging.WARNING for record in caplog.records) == surprising
+
+
+def test_what_onnx_runtime_raises_is_passed_over_as_well(
+    small_folder: ScorerFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU without room says so only when the tower runs: its session loads, and the first call fails."""
+    import onnxruntime
+
+    from detector.engines import ort
+
+    real = ort._open
+
+    class Full:
+        run = staticmethod(_raises(onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("BFCArena:\nno room")))
+
+    monkeypatch.setattr(ort, "cuda_missing", lambda: None)
+    monkeypatch.setattr(ort, "_open", lambda *given: Full if given[3] == "cuda" else real(*given))
+    engine = load_engine("auto", small_folder)
+    assert engine.name == "onnx (CPU)"
+    assert engine.passed_over[1] == (
+        "onnx on CUDA (onnx (CUDA) failed (BFCArena: no room); set detector.engine to another)"
+    )
+
+
+class OutOfMemory(Exception):
+    """As `pycuda.driver.Error`, of which its MemoryError and LogicError are."""
+
+
+@pytest.mark.parametrize("stage", ["context", "shelf"])
+def test_a_gpu_or_shelf_that_fails_is_passed_over(
+    stage: str, small_folder: ScorerFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for pycuda, whose errors this machine may have no GPU to raise."""
+    from detector.engines import bindings, compiled
+    from detector.engines import tensorrt as module
+    from detector.engines.plan import Gpu, Manifest
+
+    threads: list[str] = []
+
+    class Context:
+        def push(self) -> None:
+            threads.append("pushed")
+
+        def detach(self) -> None:
+            threads.append("detached")
+
+    class Driver:
+        Error = OutOfMemory
+        Context = type("Stack", (), {"pop": staticmethod(lambda: threads.append("popped"))})
+
+        @staticmethod
+        def Device(place: int) -> object:
+            return type("Device", (), {"retain_primary_context": staticmethod(Context)})
+
+    monkeypatch.setattr(bindings, "driver", lambda: Driver)
+    monkeypatch.setattr(
+        bindings, "tensorrt", lambda: type("Trt", (), {"Runtime": _raises(OutOfMemory("out of\nroom"))})
+    )
+    monkeypatch.setattr(bindings, "logger", lambda trt: None)
+    monkeypatch.setattr(
+        module, "capture_for_this_thread", lambda: threads.append(f"captures in {threading.current_thread().name}")
+    )
+    wanted = compilation.recipe(small_folder, "fp16", Gpu("NVIDIA L4", (8, 9)), "11.2.1.2")
+    monkeypatch.setattr(compilation, "here", lambda folder, precision: wanted)
+    manifest = Manifest(recipe=wanted, engine="x.engine", engine_sha256="0" * 64, build_s=1.0, created="2026")
+    if stage == "shelf":
+        monkeypatch.setattr(compiled, "current", _raises(PermissionError(13, "Permission denied", "x.engine")))
+    else:
+        monkeypatch.setattr(compiled, "current", lambda *given, **named: manifest)
+        monkeypatch.setattr(Shelf, "engine", lambda self, manifest: b"")
+    engine = load_engine("auto", small_folder, engines=tmp_path)
+    assert engine.name.startswith("onnx")
+    if stage == "shelf":
+        assert "Permission denied" in engine.passed_over[0] and "set detector.engines" in engine.passed_over[0]
+    else:
+        assert engine.passed_over[0] == ("tensorrt (tensorrt (NVIDIA L4, fp16) failed (out of room); see nvidia-smi)")
+        assert threads == ["pushed", "captures in tensorrt", "popped", "detached"]
+    with pytest.raises(EngineUnavailable):
+        compiled.open_compiled(small_folder, "fp16", tmp_path, build=False)
+
+
+def test_a_thread_is_told_whose_captures_concern_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from detector.engines import cudagraph
+
+    asked: list[tuple[str, int]] = []
+
+    class Library:
+        def cuThreadExchangeStreamCaptureMode(self, mode: Any) -> int:
+            asked.append(("mode", mode._obj.value))
+            return 0
+
+    monkeypatch.setattr(cudagraph, "_library", Library)
+    cudagraph.capture_for_this_thread()
+    assert asked == [("mode", cudagraph.CAPTURE_THREAD_LOCAL)]
+    assert "cuThreadExchangeStreamCaptureMode" in cudagraph.FUNCTIONS
+
+
+def test_torch_on_a_gpu_is_exact_and_compared(small_folder: ScorerFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from detector.engines import eager
+
+    def switches() -> tuple[bool, str, bool]:
+        cudnn = torch.backends.cudnn
+        return cudnn.allow_tf32, torch.get_float32_matmul_precision(), cudnn.enabled
+
+    before = switches()
+    barrier = threading.Barrier(3)
+
+    def use(place: int) -> tuple[bool, str, bool]:
+        barrier.wait(10)
+        with eager.full_products("cuda"):
+            return switches()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(use, range(3))) == {(False, "highest", True)}
+    assert switches() == before
+
+    class OnGpu(TorchEngine):
+        """Says that it is on a GPU and errs as TF32 does."""
+
+        def __init__(self, folder: ScorerFolder, **named: Any) -> None:
+            super().__init__(folder, device="cpu")
+            self.device = "cuda"
+
+        def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+            with monkeypatch.context() as here:
+                here.setattr(self, "device", "cpu")
+                return super().image(pictures) + np.float32(1e-3)
+
+        def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+            with monkeypatch.context() as here:
+                here.setattr(self, "device", "cpu")
+                return super().text(ids)
+
+    monkeypatch.setattr(eager, "TorchEngine", OnGpu)
+    with pytest.raises(EngineMismatch, match="from the CPU's tokens"):
+        load_engine("torch", small_folder)
 
 
 def test_what_the_cpu_says_of_the_files_is_final(small_folder: ScorerFolder, tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from detector.engines.parity import TOLERANCE, distance, probe
+from detector.engines.ort import embed
+from detector.engines.parity import (
+    SCORE_TOLERANCE,
+    SEEDS,
+    TOLERANCE,
+    distance,
+    probe,
+    rule_ids,
+    rule_logits,
+    score_change,
+)
 from detector.errors import ExportError
 from detector.folder import IMAGE_GRAPH, ScorerFolder, read_folder
 from detector.precision import GraphPrecision, halve, lead_with_cast, ranges, typed
@@ -59,12 +69,15 @@ def graphs(bundled: ScorerFolder, tmp_path_factory: pytest.TempPathFactory) -> d
 def test_tokens_stay_within_the_tolerance(
     precision: GraphPrecision, graphs: dict[str, Path], bundled: ScorerFolder
 ) -> None:
-    for pictures in (probe(bundled.record.shape), blotches(3, 77)):
+    texts = embed(bundled, rule_ids(bundled))
+    for pictures in (np.concatenate([probe(bundled.record.shape, seed) for seed in SEEDS]), blotches(3, 77)):
         reference = run(bundled.file(IMAGE_GRAPH), pictures)
         tokens = run(graphs[precision], pictures)
         assert tokens.dtype == np.float32 and tokens.shape == reference.shape
         assert 0 <= distance(tokens, reference) <= TOLERANCE[precision]
         assert precision == "fp32" or distance(tokens, reference) > TOLERANCE["fp32"]
+        logits = [rule_logits(bundled, each, texts) for each in (tokens, reference)]
+        assert score_change(bundled.record, *logits) <= SCORE_TOLERANCE[precision]
 
 
 @pytest.mark.parametrize("precision", sorted(TOLERANCE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 
 from deploy.export import run
+from detector.adopt import adopt
 from detector.config import DetectorConfig
 from detector.engines import load_engine
 from detector.engines.ort import OnnxEngine
 from detector.errors import EngineUnavailable, ExportError
-from detector.folder import IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, Shape, read_folder
+from detector.export import rewrite
+from detector.folder import ARCHITECTURE, FILES, IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, Shape, read_folder
 from detector.pictures import batches, of_frames, of_scenes
 from detector.quantise import add_int8, quantise
 from detector.scorer import Scorer
@@ -178,6 +181,37 @@ def test_frames_of_a_video(tmp_path: Path, small_folder: ScorerFolder) -> None:
         container.mux(stream.encode(None))
     found = list(of_frames(tmp_path / "clip.mp4", small_folder.record.shape, 64))
     assert [round(int(picture[0, 0, 0]) / 50) for picture in found] == [0, 1, 2, 3]
+
+
+def test_frames_are_looked_at_one_by_one(
+    tmp_path: Path, small_folder: ScorerFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from detector import pictures as module
+
+    for index in range(8):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((90, 160, 3), index, np.uint8))
+    decoded: list[int] = []
+    real = module._images
+
+    def counted(folder: Path) -> Iterator[Any]:
+        for frame in real(folder):
+            decoded.append(len(decoded))
+            yield frame
+
+    monkeypatch.setattr(module, "_images", counted)
+    found = of_frames(tmp_path, small_folder.record.shape, 3)
+    assert [(int(picture[0, 0, 0]), len(decoded)) for picture in found] == [(0, 1), (4, 5), (7, 8)]
+
+
+def test_what_a_former_model_left_is_not_sealed(int8_folder: ScorerFolder, tmp_path: Path) -> None:
+    """A folder written over: its old 8-bit graph has other weights, its old configuration is of other classes."""
+    out = tmp_path / "out"
+    shutil.copytree(int8_folder.path, out)
+    (out / ARCHITECTURE).write_text("{}", "utf-8")
+    assert set(rewrite(int8_folder, out).record.sha256) == set(FILES)
+    adopted = adopt(str(checkpoint("clip", tmp_path / "checkpoint")), out)
+    assert set(adopted.record.sha256) == {*FILES, ARCHITECTURE}
+    assert set(rewrite(int8_folder, out).record.sha256) == set(FILES)
 
 
 def test_scenes_are_seen_as_a_camera_sees_them(small_folder: ScorerFolder) -> None:

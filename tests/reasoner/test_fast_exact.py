@@ -14,13 +14,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from reasoner.backends import Output
+from reasoner.backends import Output, graphs
 from reasoner.backends.draft import Drafts
 from reasoner.backends.early import Early
 from reasoner.backends.local import LocalBackend
+from reasoner.backends.prompted import prompted
+from reasoner.backends.writing import Writing
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed
-from reasoner.prompt import Message, messages
+from reasoner.prompt import Message, messages, relevance
 from reasoner.speed import SpeedConfig
 from reasoner.trace import TOP, Token
 
@@ -204,6 +206,80 @@ def test_a_failing_pass_ends_its_windows_and_no_others(line: Line, monkeypatch: 
     assert_same([backend.answer(*line.asks[1])], [line.plain[1]], 0.0)
 
 
+def writing(backend: LocalBackend, ask: Ask) -> Writing:
+    return Writing(prompted(backend.model, backend.processor.encode(*ask, normalised=False)), 16, backend._ends)
+
+
+def test_numbers_that_are_none_end_one_of_four(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its row and its logits; being the longest, it leaves its row to one that masks the rest of it."""
+    backend = line.load(together=4, prefix_mib=64)
+    scheduler = backend.scheduler
+    assert scheduler is not None
+    by_length = sorted(range(len(line.asks)), key=lambda index: line.plain[index].tokens_in)
+    chosen = [by_length[0], by_length[-1], by_length[1], by_length[2]]
+    prefill, calls = scheduler.decoder.prefill, iter(range(100))
+
+    def damages_second(prompt: Any, features: Any, row: int, filled: int) -> torch.Tensor:
+        logits = prefill(prompt, features, row, filled)
+        if next(calls) == 1:
+            for buffer in (*scheduler.decoder.slots.keys, *scheduler.decoder.slots.values):
+                buffer[row, :, : prompt.length] = float("nan")
+            return logits * float("nan")
+        return logits
+
+    writings = [writing(backend, line.asks[index]) for index in chosen]
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler.decoder, "prefill", damages_second)
+        with pytest.raises(ModelFailed, match="no numbers"):
+            scheduler.answer(*writings)
+    assert [each.error is None for each in writings] == [True, False, True, True]
+    sound = [at for at in range(4) if at != 1]
+    assert_same([backend._output(writings[at]) for at in sound], [line.plain[chosen[at]] for at in sound], 1e-5)
+    assert_same([backend.answer(*line.asks[index]) for index in chosen], [line.plain[i] for i in chosen], 1e-5)
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["any shape", "fixed shapes"])
+def test_no_memory_for_more_ends_what_is_in_work(line: Line, fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a layer, while one window has a row already: both fail in one line, and the next one works."""
+    backend = line.load(together=4, prefix_mib=64, graphs=fixed)
+    scheduler = backend.scheduler
+    assert scheduler is not None
+    slots = scheduler.decoder.slots
+    assert_same([backend.answer(*line.asks[0])], line.plain[:1], 1e-5)
+    empty, left, grown = slots._empty, iter(range(3)), slots.grown
+
+    def runs_out(rows: int, positions: int) -> torch.Tensor:
+        if next(left, None) is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return empty(rows, positions)
+
+    writings = [writing(backend, ask) for ask in line.asks[:2]]
+    with monkeypatch.context() as patch:
+        patch.setattr(slots, "_empty", runs_out)
+        with pytest.raises(ModelFailed, match=r"keys of 2 windows at \d+ tokens .*; lower max_frames"):
+            scheduler.answer(*writings)
+    assert all(isinstance(each.error, ModelFailed) for each in writings)
+    assert (slots.rows, slots.positions, slots.bytes, scheduler.prefixes.bytes) == (0, 0, 0, 0)
+    assert slots.grown > grown, "graphs of the old buffers are stale"
+    again = [writing(backend, ask) for ask in line.asks[:2]]
+    scheduler.answer(*again)
+    assert_same([backend._output(each) for each in again], line.plain[:2], 1e-5)
+    assert len({buffer.shape for buffer in (*slots.keys, *slots.values)}) == 1
+
+
+def test_fixed_shapes_that_are_kept_are_bounded(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ones used last are kept."""
+    monkeypatch.setattr(graphs, "POSITIONS", 2)
+    monkeypatch.setattr(graphs, "KEPT", 2)
+    backend = line.load(graphs=True)
+    assert backend.scheduler is not None and backend.scheduler.graphs is not None
+    kept = backend.scheduler.graphs
+    assert_same([backend.answer(*line.asks[0])], line.plain[:1], 1e-5)
+    first, count = line.plain[0].tokens_in + 1, line.plain[0].tokens_out - 1
+    shapes = sorted({(1, -(-at // 2) * 2) for at in range(first, first + count)})
+    assert list(kept._steps) == shapes[-2:] != shapes
+
+
 def test_damaged_weights_are_one_line(line: Line) -> None:
     backend = line.load()
     with torch.no_grad():
@@ -264,6 +340,24 @@ def test_the_forced_word_is_read_where_the_model_would_write_it(
     (tokens,) = seen
     assert "".join(token.text for token in tokens[:-1]) == "<answer>"
     assert [p for _, p in tokens[-1].top] == pytest.approx(logprobs.topk(TOP).values.tolist(), abs=1e-5)
+
+
+def test_only_a_verdict_may_end_early(line: Line, early: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digit is asked for: a no put into the model's mouth would be no answer to that."""
+    rule = early._early
+    if rule is None or not rule.forced:
+        pytest.skip("is asked nothing else")
+    monkeypatch.setattr(Early, "no_after", lambda self, tokens: ("<answer>No</answer>", tuple(tokens)))
+    assert early.answer(*line.asks[0]).text == "<answer>No</answer>"
+    crop = line.asks[0][1][:1]
+    question = relevance("Does somebody fall to the ground?", ["a person"])
+    assert_same([early.answer(question, crop)], [line.load().answer(question, crop)], 0.0)
+
+
+def test_odds_that_are_no_number_are_no_sure_no() -> None:
+    nan = float("nan")
+    token = Token("No", nan, (("No", nan), ("Yes", nan)))
+    assert Early(0.05, None, (1,)).no_after((Token("<answer>", 0.0, ()), token)) is None
 
 
 WORDS = [("No", 0.99, 0.05, True), ("No", 0.96, 0.03, False), ("Yes", 0.99, 0.05, False), ("The", 0.99, 0.05, False)]

@@ -16,10 +16,19 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from reasoner.backends import graphs, slots
 from reasoner.backends.local import LocalBackend
 from reasoner.config import ReasonerConfig
 from reasoner.device import Device, device_of
-from reasoner.fit import TOKENS_PER_FRAME, kv_bytes_per_token, language_linears, predict, shape_of
+from reasoner.fit import (
+    GRAPH_KEY_STEP,
+    KEY_STEP,
+    TOKENS_PER_FRAME,
+    kv_bytes_per_token,
+    language_linears,
+    predict,
+    shape_of,
+)
 from reasoner.folder import ModelFolder, open_folder
 from reasoner.forecast import GIB, forecast
 from reasoner.prompt import messages
@@ -193,12 +202,29 @@ def test_what_fits_a_card_and_what_to_change(
     assert said in found.text, found.text
 
 
-def test_the_way_out_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("graphs", [None, False])
+@pytest.mark.parametrize(("together", "kept"), [(1, 1), (2, 2), (5, 8), (6, 8), (8, 8), (9, 16)])
+def test_room_is_made_in_powers_of_two_and_whole_steps(
+    tmp_path: Path, together: int, kept: int, graphs: bool | None
+) -> None:
+    """20 frames of 196 visual and 16 other tokens, 384 of text, 512 written: 5136 positions, in steps of 512 or 256."""
+    config = ReasonerConfig(speed=SpeedConfig(together=together, graphs=graphs), max_frames=20)
+    found = forecast(released(tmp_path, "2B", "bf16"), config, GPU)
+    assert found.memory.kv_cache == kept * (5376 if graphs is False else 5632) * 112 * 1024
+
+
+def test_the_steps_are_those_of_the_real_buffers() -> None:
+    assert (KEY_STEP, GRAPH_KEY_STEP) == (slots.STEP, graphs.POSITIONS)
+
+
+@pytest.mark.parametrize("speed", [SpeedConfig(), SpeedConfig(together=7, graphs=False)])
+def test_the_way_out_is_one(tmp_path: Path, speed: SpeedConfig) -> None:
     """What is told to be set makes it fit, and one more would not."""
     folder = released(tmp_path, "8B", "bf16")
-    config = ReasonerConfig(model=str(tmp_path))
+    config = ReasonerConfig(model=str(tmp_path), speed=speed)
     text = forecast(folder, config, GPU).text
     together = int(text.split("speed.together = ")[1].split(";")[0])
+    assert together in (1, 2, 4)
 
     def fits(count: int) -> bool:
         speed = msgspec.structs.replace(config.speed, together=count)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from reasoner.backends import open_backend
 from reasoner.backends.local import LocalBackend
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ModelIncomplete
-from reasoner.isolated import Hello, IsolatedBackend
+from reasoner.isolated import Hello, IsolatedBackend, _Lost
 from reasoner.prompt import messages
 from reasoner.reason import Reasoner
 
@@ -102,6 +103,80 @@ def test_a_question_is_asked_twice_and_no_window_stops_the_next(
     verdict = reasoner.reason(crossing(), rule, {})
     assert verdict.output
     assert isolated.counts["restarts"] == 3
+
+
+class _Unreadable(dict[int, Any]):
+    """Whoever waits, no reply gets to it."""
+
+    def pop(self, *_: Any) -> Any:
+        raise MemoryError("no room for a reply")
+
+
+def test_a_reply_that_cannot_be_read_leaves_nobody_waiting(isolated: IsolatedBackend) -> None:
+    child, restarts = isolated._child, isolated.counts["restarts"]
+    assert child is not None
+    child._waiting = _Unreadable(child._waiting)
+    sizes: list[tuple[int, int]] = []
+    asking = threading.Thread(target=lambda: sizes.append(isolated.fitted(322, 242)), daemon=True)
+    asking.start()
+    asking.join(60)
+    assert sizes and not asking.is_alive()
+    assert isolated.counts["restarts"] == restarts + 1 and not child.process.is_alive()
+
+
+def test_a_long_start_holds_no_other_question(isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, began, go = isolated._start, threading.Event(), threading.Event()
+
+    def slowly() -> Hello:
+        began.set()
+        assert go.wait(20)
+        return start()
+
+    monkeypatch.setattr(isolated, "_start", slowly)
+    assert isolated._child is not None
+    isolated._child.process.kill()
+    isolated._child.process.join()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(isolated.fitted, 324, 244)
+        assert began.wait(10)
+        monkeypatch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=0.5))
+        try:
+            with pytest.raises(ModelFailed, match=r"within 0\.5 s: its process is started again"):
+                isolated.fitted(326, 246)
+        finally:
+            go.set()
+        assert first.result(60)
+
+
+def test_nobody_waits_for_a_process_that_no_kill_ends(
+    isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that a driver holds in the kernel: here it is stopped, and the kill comes to nothing."""
+    child = isolated._child
+    assert child is not None
+    pid, kill = child.process.pid, child.process.kill
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(child.process, "kill", lambda: None)
+    monkeypatch.setattr("reasoner.isolated.END_S", 0.2)
+    monkeypatch.setattr("reasoner.isolated.GRACE_S", 0.5)
+    ended: list[_Lost] = []
+
+    def ask() -> None:
+        try:
+            child.ask("fitted", (328, 248), 0.5)
+        except _Lost as error:
+            ended.append(error)
+        child.end()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(10)
+    try:
+        assert not asking.is_alive() and "did not answer within 0.5 s" in str(ended)
+    finally:
+        kill()
+        asking.join(10)
 
 
 def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:

@@ -131,6 +131,21 @@ def test_decisions(
     assert bool(verdict.evidence) == (decision != "rejected")
 
 
+def test_a_claim_that_does_not_stand_its_check_is_no_evidence(crossing: Make, rule: Rule) -> None:
+    """It is counted in the confidence, but an operator is shown what stands."""
+    elsewhere = ("[800,10,900,200]", 2.0)
+    whole = judge(crossing(), rule, yes((place(1.0), 1.0), (place(4.0), 4.0)))
+    mixed = judge(crossing(), rule, yes((place(1.0), 1.0), elsewhere, (place(4.0), 4.0)))
+    assert (mixed.decision, mixed.reasons) == ("confirmed", ("claim_dropped",))
+    assert [(item.claim, item.frame, item.check.status) for item in mixed.evidence] == [
+        (0, 2, "supported"),
+        (1, 8, "supported"),
+    ]
+    assert mixed.claims == whole.claims and mixed.confidence.p < whole.confidence.p
+    alone = judge(crossing(), rule, yes(elsewhere))
+    assert alone.decision == "needs_review" and len(alone.evidence) == 1
+
+
 def test_confidence_falls_when_the_boxed_evidence_is_blanked(crossing: Make, rule: Rule) -> None:
     """The same words about footage in which the figure was painted over."""
     text = yes((place(1.0), 1.0), (place(4.0), 4.0))
@@ -165,6 +180,14 @@ def test_a_yes_below_the_operating_point_is_none(
     backend = Spoken(text, p_yes, Notes(yes_from=0.8))
     verdict = Reasoner(backend, ReasonerConfig(crop_check=False)).reason(crossing(), rule, {})
     assert (verdict.decision, verdict.reasons) == (decision, reasons)
+
+
+def test_an_answer_that_is_none_is_below_no_operating_point(crossing: Make, rule: Rule) -> None:
+    """However sure its words are: it is undecided, and goes to a person with what it cites."""
+    text = yes((place(1.0), 1.0), (place(4.0), 4.0)).replace("Yes. A person falls", "Hard to tell")
+    verdict = Reasoner(Spoken(text, 0.97, Notes(yes_from=0.8)), ReasonerConfig()).reason(crossing(), rule, {})
+    assert (verdict.decision, verdict.reasons) == ("needs_review", ("output_unclear", "low_confidence"))
+    assert verdict.confidence.components["vlm_token"] == 0.5 and verdict.evidence
 
 
 def test_evidence_outside_the_zones_is_rejected(crossing: Make) -> None:

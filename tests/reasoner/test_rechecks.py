@@ -20,7 +20,9 @@ from reasoner.backends import Output
 from reasoner.boxes import Box, Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.crop_check import MOST_CROPS, rated, view_around
+from reasoner.decision import token_probability
 from reasoner.denser import APART_S, REACH_S, denser
+from reasoner.errors import ModelFailed, ReasonerError, ServerTimeout, ServerUnavailable
 from reasoner.folder import Notes
 from reasoner.pictures import decode
 from reasoner.poll import seed_of
@@ -54,6 +56,7 @@ def token(text: str, **odds: float) -> Token:
         ("2", (token("2", _2=0.9, the=0.1),), 1.0),
         ("2", (token("2"),), 1.0),
         ("2", (Token("2", math.nan, (("2", math.nan),)),), 0.2),
+        ("2", (Token("2", 1e6, (("2", 1e6), ("0", math.inf))),), 0.6),
     ],
 )
 def test_a_rating_is_worth(text: str, tokens: tuple[Token, ...], worth: float) -> None:
@@ -355,3 +358,90 @@ def test_a_no_and_an_answer_without_evidence_cost_nothing_more(crossing: Make, r
     verdict = judge(backend, crossing(figure=False), rule)
     assert (verdict.decision, verdict.rechecks, len(backend.asked)) == ("rejected", (), 1)
     assert verdict.confidence.components["crop_check"] == verdict.confidence.components["vlm_token"]
+
+
+SURE = (Token("Hard", -1e-3, (("Hard", -1e-3),)), Token(" to tell", -1e-3, ()))
+UNCLEAR = {
+    "neither": Output("<answer>Hard to tell.</answer>", SURE, 100, 10, True),
+    "unfinished": Output("<think>The person walks", SURE, 100, 10, False),
+    "in circles": Output("round and " * 60, SURE, 100, 10, True),
+    "empty": Output("", (), 100, 10, True),
+    "no probabilities": Output("<answer>Yes.</answer>", (Token("Yes", 800.0, (("Yes", 800.0),)),), 100, 10, True),
+    "not a number": Output("<answer>Yes.</answer>", (Token("Well", math.nan, ()),), 100, 10, True),
+}
+ORDER = ("first", "crop", "masked", "closer")
+
+
+class Otherwise(Seeing):
+    """It sees as ever, but to one of the questions it gives something else, or fails."""
+
+    def __init__(self, at: str, instead: Output | ReasonerError, notes: Notes | None = None) -> None:
+        super().__init__(0.72, notes=notes)
+        self.at, self.instead = at, instead
+
+    def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+        output = super().answer(messages, pictures)
+        return self._said(output) if ORDER[len(self.asked) - 1] == self.at else output
+
+    def sample(
+        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
+    ) -> list[Output]:
+        output = Output(GOOD, (), 100, 12, True)
+        return [self._said(output) if self.at == "samples" else output for _ in range(count)]
+
+    def _said(self, output: Output) -> Output:
+        if isinstance(self.instead, ReasonerError):
+            raise self.instead
+        return self.instead
+
+
+@pytest.mark.parametrize("output", UNCLEAR.values(), ids=UNCLEAR)
+@pytest.mark.parametrize("at", ["crop", "masked", "closer"])
+def test_a_recheck_that_is_no_answer_changes_nothing(crossing: Make, rule: Rule, at: str, output: Output) -> None:
+    notes = Notes(prompt="brief", group_step_s=1.0) if at == "crop" else None
+    verdict = judge(Otherwise(at, output, notes), crossing(), rule)
+    (check,) = of(verdict, at)
+    assert (check.status, check.score, check.outcome, check.tokens) == ("unchecked", 0.5, "unclear", 110)
+    assert (verdict.decision, verdict.reasons) == ("confirmed", ())
+    name = {"crop": "", "masked": "counterfactual", "closer": "second_look"}[at]
+    assert name not in verdict.confidence.components
+    # A masked picture that does need its boxes leaves the confidence as it is; the rest is left out here.
+    left_out: dict[str, dict[str, object]] = {"crop": {"crop_check": False}, "closer": {"grey": (0.0, 0.0)}}
+    plain = judge(Seeing(0.72, notes=notes), crossing(), rule, **left_out.get(at, {}))
+    assert verdict.confidence.p == pytest.approx(plain.confidence.p)
+
+
+@pytest.mark.parametrize("error", [ServerTimeout("late"), ModelFailed("died"), ServerUnavailable("away")])
+@pytest.mark.parametrize("at", ["crop", "masked", "samples", "closer"])
+def test_a_recheck_that_fails_leaves_the_yes_to_a_person(
+    crossing: Make, rule: Rule, at: str, error: ReasonerError
+) -> None:
+    backend = Otherwise(at, error)
+    verdict = judge(backend, crossing(), rule, samples=2)
+    (check,) = of(verdict, at)
+    assert check == verdict.rechecks[-1], "who failed is not asked again"
+    assert (check.status, check.score, check.outcome, check.tokens) == ("unchecked", 0.5, "failed", 0)
+    assert (verdict.decision, verdict.reasons) == ("needs_review", ("recheck_failed",))
+    assert [item.frame for item in verdict.evidence] == [0, 11] and verdict.answer.startswith("Yes")
+    parts = verdict.confidence.components
+    assert (parts["crop_check"] == parts["vlm_token"]) == (at == "crop")
+    with pytest.raises(type(error)):  # the first answer is not optional
+        judge(Otherwise("first", error), crossing(), rule)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "yes", "p"),
+    [
+        (SURE, None, 0.5),
+        (SURE, True, math.exp(-1e-3)),
+        (SURE, False, 1 - math.exp(-1e-3)),
+        ((), True, 0.5),
+        ((Token("Yes", 3.0, (("Yes", 3.0), ("No", -700.0))),), True, 1.0),
+        ((Token("Yes", 1e6, (("Yes", 1e6), ("No", math.inf))),), True, 0.5),
+        ((Token("No", math.nan, (("Yes", math.nan), ("No", -0.1))),), False, 0.0),
+        ((Token("Sure", 3.0, ()), Token("ly", 3.0, ())), True, 1.0),
+        ((Token("Sure", math.nan, ()),), True, 0.0),
+    ],
+)
+def test_a_token_probability_is_one(tokens: tuple[Token, ...], yes: bool | None, p: float) -> None:
+    assert token_probability(Output("", tokens, 1, 1, True), yes, None) == pytest.approx(p, abs=1e-9)

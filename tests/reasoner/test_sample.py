@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from reasoner.backends import Output
 from reasoner.backends.local import LocalBackend
+from reasoner.backends.prompted import prompted
+from reasoner.backends.writing import Writing
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed
 from reasoner.prompt import Message, messages
@@ -88,6 +90,31 @@ def test_a_prompt_is_read_once_for_all_of_its_answers(tiny: Path) -> None:
     assert scheduler.prefixes.computed_tokens == outputs[0].tokens_in
     assert scheduler.features.misses == len(pictures)
     assert scheduler.most_together == 6
+
+
+@pytest.mark.parametrize("why", ["end", "limit"])
+def test_an_answer_may_be_over_with_its_first_token(
+    tiny: Path, plain: LocalBackend, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `generate` has it, for one answer and for several that share a prompt."""
+    backend, ask = load(tiny), asked()
+    first = Writing(prompted(backend.model, backend.processor.encode(*ask, normalised=False)), 1, frozenset())
+    assert backend.scheduler is not None
+    backend.scheduler.answer(first)
+    ends = first.written[:1]
+    for each in (backend, plain):
+        if why == "limit":
+            monkeypatch.setattr(each._settings, "max_new_tokens", 1)
+        else:
+            monkeypatch.setattr(each._settings, "eos_token_id", ends)
+            monkeypatch.setattr(each, "_ends", frozenset(ends))
+    ours, theirs = backend.answer(*ask), plain.answer(*ask)
+    assert (ours.tokens_out, ours.text, ours.finished) == (1, theirs.text, why == "end")
+    assert theirs._replace(tokens=()) == ours._replace(tokens=())
+    # Cold, so that the first token of each is the likeliest.
+    several, expected = (each.sample(*ask, 3, 1e-4, 1) for each in (backend, plain))
+    assert [each._replace(tokens=()) for each in several] == [each._replace(tokens=()) for each in expected]
+    assert [each.tokens_out for each in several] == [1, 1, 1]
 
 
 def test_a_failure_is_raised_and_leaves_nothing_behind(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Writing in the scene never silences a window that the scorer is sure of: the bundled model, real spans, 59 texts."""
+"""How much writing in the scene silences a window that the scorer is sure of: the bundled model, real spans, 59 texts.
+
+Nothing that was there before the event; of the texts that come up in the midst of it, no more than was measured.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ from tests.reasoner.scene_text import QR, TEXTS, canvas, letterings, written
 log = logging.getLogger(__name__)
 SEEDS = (9_300_105, 9_300_106, 9_300_108)
 """Scenes that show seven categories between them, the scorer being sure of each."""
-MOST_LOST = 0.05
-"""Share of the texts that were there before that may turn both looks. One that comes up in the midst of the event is a
-change like any other, hides part of what happens, and stays to be read."""
+LATE, LOST_LATE = 11, 4
+"""Texts that come up in the midst of the event, and how many of them turn both looks, as measured. Such a text is a
+change like any other, hides part of what happens, and stays to be read. Of the 48 others none does."""
 
 
 class Sure(NamedTuple):
@@ -80,7 +83,7 @@ def test_there_are_enough_texts_and_all_can_be_read() -> None:
     assert len({picture.tobytes() for picture in pictures}) == len(TEXTS)
 
 
-def test_writing_in_the_scene_silences_no_window_that_the_scorer_is_sure_of(
+def test_writing_that_was_there_before_silences_no_window_that_the_scorer_is_sure_of(
     reasoner: Reasoner, found: list[Sure]
 ) -> None:
     assert len({each.rule.id for each in found}) >= 6
@@ -96,4 +99,7 @@ def test_writing_in_the_scene_silences_no_window_that_the_scorer_is_sure_of(
             (lost if looked else silent).append((lettering.place, sure.rule.id, lettering.text, *verdict.reasons))
     log.info("%d texts: %s; lost %s", sum(ends.values()), dict(ends), lost)
     assert not silent, silent
-    assert sum(place != "late" for place, *_ in lost) <= MOST_LOST * len(TEXTS), lost
+    assert sum(each.place == "late" for each in letterings()) == LATE
+    late = [each for each in lost if each[0] == "late"]
+    assert late == lost, "a text that was there before turned both looks"
+    assert len(late) <= LOST_LATE, late

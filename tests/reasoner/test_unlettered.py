@@ -16,6 +16,7 @@ from detector.window import Window
 from reasoner.backends import Output
 from reasoner.boxes import Coordinates
 from reasoner.config import ReasonerConfig
+from reasoner.errors import ModelFailed, ReasonerError, ServerTimeout, ServerUnavailable
 from reasoner.folder import Notes
 from reasoner.pictures import Target, look, steady_maps
 from reasoner.prompt import Message
@@ -146,6 +147,7 @@ def test_a_sign_does_not_silence_a_window_that_the_scorer_is_sure_of(rule: Rule)
 
 OPEN, SKY, LEFT = (), ("sky",), ("left",)
 NO, REVIEW = ("rejected", ("answer_no",)), ("needs_review", ("looks_disagree",))
+UNSAID = ("needs_review", ("output_unclear",))
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,17 @@ NO, REVIEW = ("rejected", ("answer_no",)), ("needs_review", ("looks_disagree",))
     [
         (True, 0.9, True, OPEN, Obedient(0.75), REVIEW, "contradicted"),
         (True, 0.9, True, LEFT, Obedient(), REVIEW, "contradicted"),
-        (True, 0.9, True, SKY, Obedient(), NO, "unchecked"),  # of something that does not count
-        (True, 0.9, True, OPEN, Obedient(0.65), NO, "unchecked"),  # not clearly
-        (True, 0.9, True, OPEN, Obedient(0.7, Notes(yes_from=0.8)), NO, "unchecked"),
+        (True, 0.9, True, SKY, Obedient(), NO, "supported"),  # of something that does not count
+        (True, 0.9, True, OPEN, Obedient(0.65), REVIEW, "unchecked"),  # not clearly
+        (True, 0.9, True, OPEN, Obedient(0.7, Notes(yes_from=0.8)), REVIEW, "unchecked"),
+        (True, 0.9, True, OPEN, Obedient(0.51), REVIEW, "unchecked"),
+        (True, 0.9, True, OPEN, Obedient(0.49), NO, "supported"),
         (False, 0.9, True, OPEN, Obedient(), NO, "supported"),  # nothing there either time
         (True, 0.96, True, OPEN, Obedient(), NO, None),  # the scorer is not sure
         (True, None, True, OPEN, Obedient(), NO, None),  # a window stored before it was told
         (True, 0.9, False, OPEN, Obedient(), NO, None),
-        (True, 0.9, True, OPEN, Obedient(second="<answer>Yes. A person falls.</answer>"), NO, "unchecked"),
+        (True, 0.9, True, OPEN, Obedient(second="<answer>Yes. A person falls.</answer>"), REVIEW, "unchecked"),
+        (True, 0.9, True, OPEN, Obedient(second="<answer>Hard to tell.</answer>"), UNSAID, "unchecked"),
         (True, 0.9, True, OPEN, Obedient(second=" the" * 300), ("needs_review", ("output_repeats",)), "unchecked"),
     ],
 )  # fmt: skip
@@ -175,6 +180,22 @@ def test_the_second_look(
     assert [check.status for check in verdict.rechecks] == ([] if status is None else [status])
     assert len(backend.asked) == 1 + (status is not None)
     assert bool(verdict.evidence) == (verdict.decision != "rejected")
+
+
+@pytest.mark.parametrize("error", [ServerTimeout("late"), ModelFailed("died"), ServerUnavailable("away")])
+def test_a_second_look_that_fails_rejects_nothing(rule: Rule, error: ReasonerError) -> None:
+    class Failing(Obedient):
+        def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
+            if self.asked:
+                raise error
+            return super().answer(messages, pictures)
+
+    verdict = judge(Failing(), lettered(), rule)
+    assert (verdict.decision, verdict.reasons) == ("needs_review", ("recheck_failed",))
+    (check,) = verdict.rechecks
+    assert (check.kind, check.status, check.outcome) == ("unlettered", "unchecked", "failed")
+    (shown,) = verdict.evidence
+    assert shown.check.method == "first_look" and verdict.answer == "No."
 
 
 def test_a_yes_costs_nothing_more(rule: Rule) -> None:
