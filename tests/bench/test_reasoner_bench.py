@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,17 +97,17 @@ def test_as_many_are_answered_at_once_before_they_are_timed(device: str, monkeyp
     """A step is captured for each number of windows: none may be left to the timed run."""
 
     class Counting:
-        """An answer takes a moment, so that those that are asked together overlap."""
+        """An answer waits until as many are asked together as are to be timed, or gives up."""
 
         def __init__(self) -> None:
-            self.lock, self.now, self.most = threading.Lock(), 0, 0
+            self.changed, self.now, self.most, self.wanted = threading.Condition(), 0, 0, 1
 
         def answer(self, ask: int, more: int) -> Any:
-            with self.lock:
+            with self.changed:
                 self.now += 1
                 self.most = max(self.most, self.now)
-            time.sleep(0.02)
-            with self.lock:
+                self.changed.notify_all()
+                self.changed.wait_for(lambda: self.most >= self.wanted, 2.0)
                 self.now -= 1
             return ask
 
@@ -123,7 +122,7 @@ def test_as_many_are_answered_at_once_before_they_are_timed(device: str, monkeyp
     monkeypatch.setattr(reasoner, "timed", timed)
     asks: Any = [(number, 0) for number in range(16)]
     for callers in (1, 4, 8, 16):
-        backend.most = 0
+        backend.most, backend.wanted = 0, callers
         outputs, _ = reasoner._answered(backend, asks, asks[:2], callers, device)
         assert before[-1] == callers
         assert list(map(str, outputs)) == list(map(str, range(16)))
