@@ -40,7 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--json", nargs="?", const="-", metavar="FILE", help="write one JSON object, anew after each part; -: print it"
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report to look at, anew after each part")
-    parser.add_argument("--quick", action="store_true", help="shorter: a few minutes on a machine without GPU")
+    parser.add_argument(
+        "--quick",
+        action=argparse.BooleanOptionalAction,
+        help="shorter, a few minutes (default: on a machine without GPU)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU, if any)")
     parser.add_argument(
         "--only", action="append", choices=NAMES, metavar="PART", help=f"of {', '.join(NAMES)}; again for more"
@@ -53,13 +57,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from bench.edge.part import run_part
 
     gpu = sensor()
-    ask = Ask(device=_device(options.device, gpu), quick=options.quick)
+    device = _device(options.device, gpu)
+    ask = Ask(device=device, quick=device == "cpu" if options.quick is None else options.quick)
     limit_s = options.part_limit or LIMIT_S[ask.device, ask.quick]
     parts: list[Part] = []
     wanted = options.only or NAMES
     figures = Figures(
         device=ask.device,
-        quick=options.quick,
+        quick=ask.quick,
         busy=os.getloadavg()[0] > BUSY * (os.cpu_count() or 1),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         finished=False,
