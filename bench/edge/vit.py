@@ -42,7 +42,7 @@ def figures(ask: Ask, say: Callable[[str], None]) -> Iterator[Figure]:
     """Raises nothing for an engine that does not run here: it has a figure that says so."""
     import torch
 
-    from bench.detector import bundled_folder, released_folder
+    from bench.detector.models import bundled_folder, released_folder
 
     torch.set_num_threads(1)
     products = {device: _products(device) for device in ("cpu", *(("cuda",) if ask.device == "cuda" else ()))}

@@ -11,37 +11,26 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import detector as bench
-from bench.detector import (
-    HALF_CUDA,
-    SCHEMA_FILE,
-    ModelSpeed,
-    Recall,
-    Speed,
-    _on_gpu,
-    lines,
-    of_product,
-    released_config,
-    released_shape,
-    run,
-    schema,
-    watching,
-)
+from bench.detector import models, run, speed
+from bench.detector.figures import SCHEMA_FILE, ModelSpeed, Recall, Speed, lines, schema
+from bench.detector.models import released_config, released_shape
+from bench.detector.speed import HALF_CUDA, of_product, on_gpu
+from bench.detector.targets import RELEASED, TENSORRT, judged
+from bench.detector.watching import watching
 from bench.half import HalfTorchEngine
-from bench.targets import RELEASED, TENSORRT, judged
 from detector.cost import RTX_4090_FP16_FLOPS, gpu_share, tower_flops
 from detector.engines.eager import TorchEngine
 from detector.folder import WEIGHTS, read_folder
 
 
 def test_the_schema_file_is_that_of_the_code() -> None:
-    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.detector"
+    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.detector.figures"
 
 
 def test_a_short_run_holds_to_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real thing, small: every engine on the bundled model, one scene."""
-    monkeypatch.setattr(bench, "BATCHES", (1, 2))
-    monkeypatch.setattr(bench, "PICTURES", 8)
+    monkeypatch.setattr(speed, "BATCHES", (1, 2))
+    monkeypatch.setattr(models, "PICTURES", 8)
     figures = run(argparse.Namespace(rounds=1, scenes=1, bundled_only=True))
     printed = json.loads(json.dumps({"bench": "detector", **figures, "machine": {}}))
     jsonschema.Draft202012Validator(schema()).validate(printed)
@@ -144,7 +133,7 @@ def test_without_a_gpu_for_torch_there_is_a_reason_and_no_failure(monkeypatch: p
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    engines, not_run = _on_gpu(read_folder("bundled"))
+    engines, not_run = on_gpu(read_folder("bundled"))
     assert not engines
     assert TENSORRT in not_run and all("sees no GPU" in reason for reason in not_run.values())
 

@@ -11,8 +11,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from bench import reasoner
-from bench.reasoner import SCHEMA_FILE, Figures, Overlap, Passes, Peak, Way, lines, schema
+from bench.reasoner import ways
+from bench.reasoner.figures import SCHEMA_FILE, Figures, Overlap, Passes, Peak, Way, lines, schema
 from bench.roofline import Ceiling, ceiling, decode_bytes, prefill_flops, text_parameters, vision_flops
 from bench.windows import at_once, subject
 from reasoner.backends.decode import is_served
@@ -89,7 +89,7 @@ def test_what_is_printed_holds_to_the_schema(gpu: bool) -> None:
 
 
 def test_the_schema_file_is_up_to_date() -> None:
-    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.reasoner"
+    assert json.loads(SCHEMA_FILE.read_text("utf-8")) == schema(), "write it anew: python -m bench.reasoner.figures"
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
@@ -119,11 +119,11 @@ def test_as_many_are_answered_at_once_before_they_are_timed(device: str, monkeyp
         work()
         return 1.0
 
-    monkeypatch.setattr(reasoner, "timed", timed)
+    monkeypatch.setattr(ways, "timed", timed)
     asks: Any = [(number, 0) for number in range(16)]
     for callers in (1, 4, 8, 16):
         backend.most, backend.wanted = 0, callers
-        outputs, _ = reasoner._answered(backend, asks, asks[:2], callers, device)
+        outputs, _ = ways.answered(backend, asks, asks[:2], callers, device)
         assert before[-1] == callers
         assert list(map(str, outputs)) == list(map(str, range(16)))
 

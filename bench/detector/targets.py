@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from bench.detector import ModelSpeed, Recall
+    from bench.detector.figures import ModelSpeed, Recall
 
 RELEASED = "SigLIP 2 B-16-256, random weights"
 """The model whose share of the matrix product is wanted."""
