@@ -20,15 +20,14 @@ from ingest.config import CameraConfig
 from reasoner.backends import Backend, Output
 from reasoner.backends.local import LocalBackend
 from reasoner.backends.openai import ServerBackend
-from reasoner.boxes import Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.degenerate import Fault, foreign, repeats
-from reasoner.folder import Notes
 from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Verdict
 from tests.reasoner import vllm
+from tests.reasoner.double import Double
 from tests.reasoner.vllm import KEY, MODEL, Vllm
 
 Make = Callable[..., Window]
@@ -43,13 +42,8 @@ def flagged(window: Window, score: float) -> Window:
     )
 
 
-class Scripted:
+class Scripted(Double):
     """A local model's place taken by its words: `words` cut at `limit` tokens, with the log-probability `logprob`."""
-
-    name = "scripted"
-    weights_sha256 = "0" * 64
-    coordinates: Coordinates = "rel1000"
-    notes: Notes | None = None
 
     def __init__(self, words: str, logprob: float | None, limit: int) -> None:
         reply = vllm.completion(words, limit=limit)["choices"][0]
@@ -59,22 +53,6 @@ class Scripted:
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]]) -> Output:
         return self.output
-
-    def sample(
-        self,
-        messages: Sequence[Message],
-        pictures: Sequence[NDArray[np.uint8]],
-        count: int,
-        temperature: float,
-        seed: int,
-    ) -> list[Output]:
-        raise AssertionError("nobody asked for this")
-
-    def fitted(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 @pytest.fixture(params=["local", "openai"])

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from detector.rule import Rule
 from detector.window import Window
 from reasoner.backends import Output
-from reasoner.boxes import Coordinates
 from reasoner.confidence import Calibrator
 from reasoner.config import ReasonerConfig
 from reasoner.decision import inside
@@ -23,17 +22,14 @@ from reasoner.prompt import Message
 from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Verdict
+from tests.reasoner.double import Double
 
 Make = Callable[..., Window]
 NEVER, ALWAYS = -12.0, -1e-6
 
 
-class Spoken:
+class Spoken(Double):
     """A backend that says one thing, with the probability of a yes that it is given, and rates every crop a 2."""
-
-    name = "spoken"
-    weights_sha256 = "0" * 64
-    coordinates: Coordinates = "rel1000"
 
     def __init__(self, text: str, p_yes: float = 0.97, notes: Notes | None = None) -> None:
         self.text, self.p_yes, self.notes = text, p_yes, notes
@@ -48,22 +44,6 @@ class Spoken:
         odds = (("Yes", float(np.log(self.p_yes))), ("No", float(np.log(1 - self.p_yes))))
         tokens = (Token("<answer>", 0.0, (("<answer>", 0.0),)), Token(first, float(np.log(p)), odds))
         return Output(self.text, tokens, 100, 10, True)
-
-    def sample(
-        self,
-        messages: Sequence[Message],
-        pictures: Sequence[NDArray[np.uint8]],
-        count: int,
-        temperature: float,
-        seed: int,
-    ) -> list[Output]:
-        raise AssertionError("nobody asked for this")
-
-    def fitted(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 def place(t: float, dx: float = 0.0) -> str:

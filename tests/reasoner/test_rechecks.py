@@ -17,7 +17,7 @@ from detector.rule import Rule
 from detector.window import Window
 from ingest.frame import Clip
 from reasoner.backends import Output
-from reasoner.boxes import Box, Coordinates
+from reasoner.boxes import Box
 from reasoner.config import ReasonerConfig
 from reasoner.crop_check import MOST_CROPS, rated, view_around
 from reasoner.decision import token_probability
@@ -31,6 +31,7 @@ from reasoner.reason import Reasoner
 from reasoner.trace import Token
 from reasoner.verdict import Recheck, Verdict
 from tests.reasoner.conftest import scene, with_figure
+from tests.reasoner.double import Double
 
 Make = Callable[..., Window]
 Pixels = NDArray[np.uint8]
@@ -80,12 +81,8 @@ def _yellow(picture: Pixels) -> bool:
     return int(((red > 200) & (green > 190) & (blue < 110)).sum()) > 20
 
 
-class Seeing:
+class Seeing(Double):
     """A backend that looks: it says yes, at one place, while it sees the figure. Crops it rates by the same look."""
-
-    name = "seeing"
-    weights_sha256 = "0" * 64
-    coordinates: Coordinates = "rel1000"
 
     def __init__(self, p_yes: float, *, blind: bool = False, notes: Notes | None = None) -> None:
         self.p_yes, self.blind, self.notes = p_yes, blind, notes
@@ -109,17 +106,6 @@ class Seeing:
     def place(t: float) -> str:
         x = 20 + 20 * t
         return f"[{x / 0.32:.0f},{80 / 0.18:.0f},{(x + 24) / 0.32:.0f},{136 / 0.18:.0f}]"
-
-    def sample(
-        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
-    ) -> list[Output]:
-        raise AssertionError("nobody asked for this")
-
-    def fitted(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 def judge(backend: Seeing, window: Window, rule: Rule, **settings: object) -> Verdict:

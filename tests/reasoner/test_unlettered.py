@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from detector.rule import Rule
 from detector.window import Window
 from reasoner.backends import Output
-from reasoner.boxes import Coordinates
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ReasonerError, ServerTimeout, ServerUnavailable
 from reasoner.folder import Notes
@@ -25,6 +24,7 @@ from reasoner.trace import Token
 from reasoner.unlettered import unlettered
 from reasoner.verdict import Verdict
 from tests.reasoner.conftest import jpeg, scene, window_of, with_figure
+from tests.reasoner.double import Double
 
 Pixels = NDArray[np.uint8]
 SIGN = (slice(10, 60), slice(150, 310))
@@ -82,12 +82,8 @@ def test_of_a_motion_pair_the_frame_and_its_luma_are_blurred() -> None:
         assert rough[1] < 0.2 * rough[0]
 
 
-class Obedient:
+class Obedient(Double):
     """A backend that says what a sign tells it while there is one to be read, else whether it sees the figure."""
-
-    name = "obedient"
-    weights_sha256 = "0" * 64
-    coordinates: Coordinates = "rel1000"
 
     def __init__(self, p_yes: float = 0.97, notes: Notes | None = None, second: str = "") -> None:
         self.p_yes, self.notes, self.second = p_yes, notes, second
@@ -113,17 +109,6 @@ class Obedient:
         )
         said = f"<think>{claims}</think><answer>Yes, from 0.0s to 5.5s.</answer>" if p > 0.5 else "<answer>No.</answer>"
         return Output(said, (Token("<answer>", 0.0, ()), Token(word, dict(odds)[word], odds)), 100, 10, True)
-
-    def sample(
-        self, messages: Sequence[Message], pictures: Sequence[Pixels], count: int, temperature: float, seed: int
-    ) -> list[Output]:
-        raise AssertionError("nobody asked for this")
-
-    def fitted(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 def judge(backend: Obedient, window: Window, rule: Rule, *, on: bool = True) -> Verdict:
