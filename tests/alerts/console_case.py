@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
@@ -134,65 +135,74 @@ def verdict_of(
     rechecks: tuple[Recheck, ...] = (),
 ) -> Verdict:
     """Two or three claims about the objects of the scene's first event, with their true boxes."""
-    scene, start_s, frames = seen.scene, seen.start_s, window.cut.frames
-    event = scene.events[0]
-    last_s = min(event.end_s, seen.end_s) - 1.2
-    moments = (event.evident_s, (event.evident_s + last_s) / 2, last_s)
-    picked = sorted({min(len(frames) - 1, max(0, round((t - start_s) / FINE_STEP_S))) for t in moments})
-    times = [frame * FINE_STEP_S for frame in picked]
-    claims: list[Claim] = []
-    evidence: list[Evidence] = []
-    for frame, time_s in zip(picked, times, strict=True):
-        for actor in event.actors:
-            truth = next((o for o in scene.truth(start_s + time_s) if o.id == actor and o.visible > 0.3), None)
-            if truth is None or len(evidence) >= 5:
-                continue
-            number = len(evidence)
-            said = sentences[number % len(sentences)] if sentences else SENTENCES[event.label]
-            text = said.replace("{0}", f"{times[0]:.1f}").replace("{1}", f"{times[-1]:.1f}")
-            box = Box(*map(float, truth.box))
-            status = checks[number % len(checks)]
-            claims.append(Claim(text=text, object=truth.label, boxes=(box,), time_s=time_s))
-            evidence.append(
-                Evidence(
-                    claim=number,
-                    frame=frame,
-                    frame_sha256=frames[frame].sha256(),
-                    stamp=frames[frame].stamp,
-                    label=truth.label,
-                    box=box,
-                    check=Check(method="change_region", status=status, score=0.84 if status == "supported" else 0.2),
-                )
-            )
-    onset_ns = window.span.first_hot_utc_ns
+    told = list(_told(seen, window, checks, sentences))
+    evidence = tuple(piece for _, piece in told)
     return Verdict(
         window_id=window.window_id,
         decision=decision,
         reasons=reasons,
         answer="Yes.",
         output="",
-        claims=tuple(claims),
-        evidence=tuple(evidence),
-        confidence=Confidence(
-            p=p,
-            interval=(max(0, p - 0.09), min(1, p + 0.06)),
-            components={
-                "vlm_token": min(1, p + 0.05),
-                "temporal_agreement": min(1, p + 0.02),
-                "detector_agreement": max(0, p - 0.1),
-                "evidence_match": max(0, p - 0.03),
-                "coarse": 0.91,
-            },
-            calibration=Calibration(id="cal-1", method="isotonic", ece=0.03, n=1840, date="2026-01-12"),
-        ),
+        claims=tuple(claim for claim, _ in told),
+        evidence=evidence,
+        confidence=_confidence(p),
         rechecks=rechecks,
-        onset_utc_ns=onset_ns,
+        onset_utc_ns=window.span.first_hot_utc_ns,
         end_utc_ns=None,
         peak_utc_ns=evidence[len(evidence) // 2].stamp.utc_ns,
         model=ModelRecord(
             name="witness-tiny", weights_sha256="0" * 64, prompt_sha256="1" * 64, tokens_in=210, tokens_out=88
         ),
         reasoned_utc_ns=window.span.flagged_utc_ns + 900_000_000,
+    )
+
+
+def _told(
+    seen: Footage, window: Window, checks: tuple[CheckStatus, ...], sentences: tuple[str, ...]
+) -> Iterator[tuple[Claim, Evidence]]:
+    """At most five claims at three moments of the event, each with its piece of evidence."""
+    scene, start_s, frames = seen.scene, seen.start_s, window.cut.frames
+    event = scene.events[0]
+    last_s = min(event.end_s, seen.end_s) - 1.2
+    moments = (event.evident_s, (event.evident_s + last_s) / 2, last_s)
+    picked = sorted({min(len(frames) - 1, max(0, round((t - start_s) / FINE_STEP_S))) for t in moments})
+    shown = [
+        (frame, truth)
+        for frame in picked
+        for actor in event.actors
+        for truth in scene.truth(start_s + frame * FINE_STEP_S)
+        if truth.id == actor and truth.visible > 0.3
+    ]
+    for number, (frame, truth) in enumerate(shown[:5]):
+        said = sentences[number % len(sentences)] if sentences else SENTENCES[event.label]
+        text = said.replace("{0}", f"{picked[0] * FINE_STEP_S:.1f}").replace("{1}", f"{picked[-1] * FINE_STEP_S:.1f}")
+        box, status = Box(*map(float, truth.box)), checks[number % len(checks)]
+        yield (
+            Claim(text=text, object=truth.label, boxes=(box,), time_s=frame * FINE_STEP_S),
+            Evidence(
+                claim=number,
+                frame=frame,
+                frame_sha256=frames[frame].sha256(),
+                stamp=frames[frame].stamp,
+                label=truth.label,
+                box=box,
+                check=Check(method="change_region", status=status, score=0.84 if status == "supported" else 0.2),
+            ),
+        )
+
+
+def _confidence(p: float) -> Confidence:
+    return Confidence(
+        p=p,
+        interval=(max(0, p - 0.09), min(1, p + 0.06)),
+        components={
+            "vlm_token": min(1, p + 0.05),
+            "temporal_agreement": min(1, p + 0.02),
+            "detector_agreement": max(0, p - 0.1),
+            "evidence_match": max(0, p - 0.03),
+            "coarse": 0.91,
+        },
+        calibration=Calibration(id="cal-1", method="isotonic", ece=0.03, n=1840, date="2026-01-12"),
     )
 
 
