@@ -127,9 +127,9 @@ def _examined(window: Window) -> tuple[int, int]:
 
 
 def _moments(verdict: Verdict, window: Window) -> tuple[int, int, int | None]:
-    """Onset, peak and end in order and inside what was examined, UTC ns."""
-    start_ns, over_ns = _examined(window)
-    onset_ns = min(max(verdict.onset_utc_ns, start_ns), over_ns)
+    """Onset, peak and end in order, UTC ns: peak and end inside what was examined, onset there or before it."""
+    _, over_ns = _examined(window)
+    onset_ns = min(verdict.onset_utc_ns, over_ns)
     end_ns = None if verdict.end_utc_ns is None else min(max(verdict.end_utc_ns, onset_ns), over_ns)
     peak_ns = min(max(verdict.peak_utc_ns, onset_ns), over_ns if end_ns is None else end_ns)
     return onset_ns, peak_ns, end_ns

@@ -41,6 +41,8 @@ class _Lane:
 
     hot: bool = False
     stretch: _Stretch | None = None
+    heat: tuple[int, int] | None = None
+    """First and last hot frame, UTC ns, since the score was cool for `wait_s`, over however many spans."""
     seen: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
@@ -160,8 +162,11 @@ class Gate:
                 lane.hot and self._padded_ns(lane.stretch.first_ns, utc_ns) > self._ns(self._config.max_span_s)
             ):
                 flagged.append(self._close(camera_id, epoch, index, lane, now))
+        if lane.heat is not None and not lane.hot and utc_ns - lane.heat[1] >= self._ns(self._config.wait_s):
+            lane.heat = None
         lane.seen.append((utc_ns, score))
         if lane.hot:
+            lane.heat = (lane.heat[0] if lane.heat else utc_ns, utc_ns)
             if lane.stretch is None:
                 lane.stretch = _Stretch(utc_ns, utc_ns, utc_ns, score)
             else:
@@ -190,6 +195,7 @@ class Gate:
             start_utc_ns=start_ns,
             end_utc_ns=end_ns,
             first_hot_utc_ns=stretch.first_ns,
+            hot_since_utc_ns=stretch.first_ns if lane.heat is None else min(lane.heat[0], stretch.first_ns),
             peak_utc_ns=stretch.peak_ns,
             score=stretch.score,
             scores=tuple((seen_ns, score) for seen_ns, score in lane.seen if start_ns <= seen_ns <= end_ns),

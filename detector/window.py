@@ -20,6 +20,9 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     """Padded end of the span to cut."""
     first_hot_utc_ns: int
     """First coarse frame over the threshold."""
+    hot_since_utc_ns: int | None = None
+    """First coarse frame of the heat without a pause that this span is a part of: earlier than `first_hot_utc_ns` where
+    spans before it were flagged for their length; None: not told, as in windows that were stored before it was."""
     peak_utc_ns: int
     score: float
     """Highest score in the span, 0..1."""
@@ -34,6 +37,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.start_utc_ns < self.end_utc_ns:
             raise ValueError(f"span {self.window_id} ends before it starts")
+        if self.hot_since_utc_ns is not None and self.hot_since_utc_ns > self.first_hot_utc_ns:
+            raise ValueError(f"span {self.window_id} is hot before its heat begins")
 
     @property
     def sure(self) -> bool:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from reasoner.verify import Agreement
 
 
+HEATING_S = 1.0
+"""An event is under way for about so long before the scorer is hot: in 11 alerts of 360 simulated scenes whose window
+began in the middle of the event, 0.7 to 2.9 s, median 1.3 s."""
+
+
 class Weighed(NamedTuple):
     """What was found for and against an answer."""
 
@@ -107,8 +112,19 @@ class Case(NamedTuple):
         starts = [start for start, _ in indices if start is not None]
         ends = [end for _, end in indices if end is not None]
         onset = frames[min(starts)].stamp.utc_ns if starts else self.window.span.first_hot_utc_ns
+        if starts and min(starts) == 0:
+            onset = self._before()
         end = frames[max(ends)].stamp.utc_ns if ends else None
         return onset, end if end is not None and end >= onset else None
+
+    def _before(self) -> int:
+        """Onset in UTC of what goes on already in the window's first frame: where the scorer has been hot without a
+        pause since before that, a little before this heat, at most one window's length earlier."""
+        first, last = self.window.cut.frames[0].stamp.utc_ns, self.window.cut.frames[-1].stamp.utc_ns
+        since = self.window.span.hot_since_utc_ns
+        if since is None or since > first:
+            return first
+        return max(since - round(HEATING_S * 1e9), first - (last - first))
 
 
 def _against(check: Check) -> bool:

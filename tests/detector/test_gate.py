@@ -80,6 +80,14 @@ def test_a_span_knows_its_peak_and_what_came_before() -> None:
     )
 
 
+def test_a_span_knows_since_when_it_has_been_hot() -> None:
+    """Spans of one heat know of its beginning, a pause of `wait_s` begins another."""
+    lasting, late = [(10 + t, 0.9) for t in (0, 1, 2, 3, 5, 6)], [(20, 0.9), (21, 0.1), (22, 0.1), (23, 0.9)]
+    spans, _ = run([(9, 0.1), *lasting, (17, 0.1), (18, 0.1), *late])
+    seen = [(span.first_hot_utc_ns / SECOND, (span.hot_since_utc_ns or 0) / SECOND) for span in spans]
+    assert seen == [(10, 10), (13, 10), (16, 10), (20, 20), (23, 23)]
+
+
 def test_a_new_epoch_closes_and_an_old_one_is_ignored() -> None:
     gate = Gate([RULE], [0.5], GateConfig())
     assert gate.update("cam", 3, 10 * SECOND, [0.9]) == []
@@ -187,6 +195,7 @@ def test_properties(steps: list[tuple[int, float]]) -> None:
         assert span.start_utc_ns <= span.first_hot_utc_ns - config.pad_before_s * SECOND
         assert span.first_hot_utc_ns <= span.peak_utc_ns <= span.end_utc_ns - config.pad_after_s * SECOND
         assert span.score == max(score for utc_ns, score in span.scores if utc_ns >= span.first_hot_utc_ns)
+        assert span.hot_since_utc_ns is not None and span.hot_since_utc_ns <= span.first_hot_utc_ns
     for before, after in pairwise(spans):
         assert before.end_utc_ns < after.end_utc_ns
         assert before.first_hot_utc_ns < after.first_hot_utc_ns

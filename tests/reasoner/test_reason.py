@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -109,6 +110,31 @@ def test_decisions(
     verdict = judge(crossing(), rule, text, p_yes)
     assert (verdict.decision, verdict.reasons) == (decision, reasons)
     assert bool(verdict.evidence) == (decision != "rejected")
+
+
+@pytest.mark.parametrize(
+    ("hot_since_s", "first_s", "onset_s"),
+    [
+        (None, 0.0, 0.0),
+        (1.0, 0.0, 0.0),
+        (0.0, 0.0, -1.0),
+        (-2.0, 0.0, -3.0),
+        (-60.0, 0.0, -5.5),
+        (-2.0, 1.0, 1.0),
+    ],
+    ids=["not told", "hot later", "hot with it", "hot before", "hot for long", "seen to begin"],
+)
+def test_what_goes_on_already_in_the_first_frame_began_before_it(
+    crossing: Make, rule: Rule, hot_since_s: float | None, first_s: float, onset_s: float
+) -> None:
+    window = crossing()
+    began_ns = window.cut.frames[0].stamp.utc_ns
+    since = None if hot_since_s is None else began_ns + round(hot_since_s * 1e9)
+    span = msgspec.structs.replace(window.span, hot_since_utc_ns=since)
+    verdict = judge(
+        msgspec.structs.replace(window, span=span), rule, yes((place(2.0), 2.0), when=f"from {first_s}s to 4.0s")
+    )
+    assert (verdict.onset_utc_ns - began_ns) / 1e9 == pytest.approx(onset_s)
 
 
 def test_a_claim_that_does_not_stand_its_check_is_no_evidence(crossing: Make, rule: Rule) -> None:
