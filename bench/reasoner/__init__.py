@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="bundled", help="bundled, qwen3-vl-2b|4b|8b (random weights), a folder or a pulled name"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
-    parser.add_argument("--windows", type=int, default=16, help="windows to answer (default 16)")
+    parser.add_argument("--windows", type=int, default=48, help="windows to answer (default 48)")
     parser.add_argument("--new-tokens", type=int, default=96, help="longest answer (default 96)")
 
 

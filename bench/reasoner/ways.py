@@ -64,8 +64,8 @@ def answered(
     if callers == 1:
         all_of(warming)
     elif warming:
-        # Without graphs to capture, what the buffers need is there after the largest number.
-        for number in at_once(callers) if device != "cpu" else [callers]:
+        # Without graphs to capture, what the buffers need is there after the largest number; guesses are made of answers.
+        for number in at_once(callers) if device != "cpu" else [max(callers, len(warming))]:
             all_of([warming[index % len(warming)] for index in range(number)])
     seconds = timed(lambda: outputs.extend(all_of(asks)), device)
     return outputs, seconds
