@@ -21,16 +21,14 @@ from reasoner.train.questions import language
 from reasoner.train.row import Row
 from reasoner.train.vocabulary import VISIBLE_FROM, no_sentence, yes_sentence
 
-TRUE_SHARE = 0.7
-"""Of the rows drawn, before a part of them is asked another category's question, see `augment.asked`."""
-
 
 class ClipExercises:
     """The rows whose category the model knows."""
 
-    def __init__(self, album: Album, folder: ModelFolder, seed: int) -> None:
-        """Raises BadClips when that leaves no training or no validation row."""
-        self.album, self.seed = album, seed
+    def __init__(self, album: Album, folder: ModelFolder, seed: int, true_share: float) -> None:
+        """true_share: of the rows drawn, before a part of them is asked another category's question
+        (`augment.asked`). Raises BadClips when that leaves no training or no validation row."""
+        self.album, self.seed, self.true_share = album, seed, true_share
         notes = folder.notes
         self.motion = notes is not None and notes.pairing == "motion"
         self.style = notes.prompt if notes else "full"
@@ -46,7 +44,7 @@ class ClipExercises:
             )
 
     def drawn(self, count: int) -> list[int]:
-        """Evenly over categories, `TRUE_SHARE` of them true: only those have evidence to point at."""
+        """Evenly over categories, `true_share` of them true: only those have evidence to point at."""
         pools: dict[tuple[str, bool], list[int]] = {}
         for index in self.train:
             row = self.album.rows[index]
@@ -55,7 +53,7 @@ class ClipExercises:
         categories = sorted({category for category, _ in pools})
         drawn = []
         for _ in range(count):
-            category, true = categories[int(random.integers(len(categories)))], bool(random.random() < TRUE_SHARE)
+            category, true = categories[int(random.integers(len(categories)))], bool(random.random() < self.true_share)
             pool = pools.get((category, true)) or pools[category, not true]
             drawn.append(pool[int(random.integers(len(pool)))])
         return drawn

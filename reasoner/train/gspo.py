@@ -86,7 +86,7 @@ def exercises_of(config: GspoConfig, folder: ModelFolder, processor: Processor) 
         Album.render(clips, config.render)
     while not clips.exists():
         time.sleep(POLL_S)
-    return ClipExercises(Album.open(clips, config.render), folder, config.seed)
+    return ClipExercises(Album.open(clips, config.render), folder, config.seed, config.true_share)
 
 
 def new_trainer(

@@ -40,6 +40,9 @@ class GspoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     videos: str = ""
     """Folder that the paths of `rows` are counted from."""
     skip_bad_rows: bool = False
+    true_share: Share = 0.7
+    """Of the rows of `clips`, how many have something to point at. Every such group of answers pulls towards yes, every
+    other towards no, whatever their points: too many of one kind cost precision or recall."""
     max_frames: Annotated[int, Meta(ge=1, le=256)] = 24
     """Most frames of a row of `rows`."""
     render: Render = Render()

@@ -77,7 +77,7 @@ def test_prompts_are_the_serving_ones_token_by_token_and_pixel_by_pixel(clips: P
     folder = open_folder(BUNDLED)
     served = Processor.load(folder)
     feed = Feed(Processor.load(folder).tokenizer, Processor.load(folder))
-    exercises = ClipExercises(Album.open(clips), folder, 1)
+    exercises = ClipExercises(Album.open(clips), folder, 1, 0.7)
     asked = [exercises.plain(index) for index in (0, 1, 5)]
     alone = [served.encode(one.messages, one.pictures) for one in asked]
     row = exercises.album.rows[1]
@@ -225,14 +225,14 @@ def test_a_new_run_takes_nothing_over(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     for name in ("metrics.jsonl", "best.json", "best/model.safetensors"):
         (tmp_path / name).write_text('{"step": 1}\n')
-    exercises = ClipExercises(Album.open(clips), folder, 3)
+    exercises = ClipExercises(Album.open(clips), folder, 3, 0.7)
     assert begin(config(clips), folder, exercises, tmp_path, resume=False) is None
     assert [path.name for path in tmp_path.iterdir()] == ["identity"]
 
 
 def test_a_checkpoint_of_another_run_is_refused(clips: Path, ran: Path) -> None:
     folder = open_folder(BUNDLED)
-    exercises = ClipExercises(Album.open(clips), folder, 3)
+    exercises = ClipExercises(Album.open(clips), folder, 3, 0.7)
     with pytest.raises(BadCheckpoint, match="another configuration"):
         begin(config(clips, learning_rate=1e-5), folder, exercises, ran, resume=True)
     with pytest.raises(BadCheckpoint, match="--resume"):
@@ -296,7 +296,7 @@ def changed_parts(before: Path, after: Path) -> list[str]:
 
 def test_exercises_of_a_clip(clips: Path) -> None:
     album = Album.open(clips)
-    exercises = ClipExercises(album, open_folder(BUNDLED), 1)
+    exercises = ClipExercises(album, open_folder(BUNDLED), 1, 0.7)
     validation, evaluation = exercises.held_out(100, 100)
     assert not set(validation) & set(evaluation)
     assert {album.rows[index].split for index in (*validation, *evaluation)} == {"val"}
@@ -311,7 +311,7 @@ def test_exercises_need_rows_that_the_model_knows(clips: Path) -> None:
     assert folder.notes is not None
     notes = msgspec.structs.replace(folder.notes, categories=("parade",))
     with pytest.raises(BadClips, match="parade"):
-        ClipExercises(Album.open(clips), msgspec.structs.replace(folder, notes=notes), 1)
+        ClipExercises(Album.open(clips), msgspec.structs.replace(folder, notes=notes), 1, 0.7)
 
 
 def test_the_truth_of_a_row(clips: Path) -> None:
