@@ -138,7 +138,7 @@ def test_the_reward_rises(clips: Path, tmp_path: Path) -> None:
         max_new_tokens=40, validate_blocks=6, checkpoint_blocks=9,
         reward=dict.fromkeys((*PUBLISHED, *SEVEN), 0.0) | {"answer": 1.0, "form": 1.0},
     )  # fmt: skip
-    exercises = OneQuestion(Album.open(clips), folder, given.seed)
+    exercises = OneQuestion(Album.open(clips), folder, given.seed, given.true_share)
     validation, _ = exercises.held_out(1, 1)
     new_trainer(given, folder, Processor.load(folder), exercises, validation, tmp_path).train()
     sampled = [line["reward"] for line in lines(tmp_path) if "reward" in line]
