@@ -109,9 +109,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Of a confirmed one, `claim_dropped`: a claim that its check contradicts is left out. Why not `confirmed`:
     `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
     `unsure_yes` (a yes below the probability from which the model's own counts), `looks_disagree` (another answer to
-    another look), `outvoted` (a no that, so sure of it was the first look, is rather wrong), `recheck_failed` (the
-    model or server gave nothing when it was asked once more), or what kept the output from being an answer
-    (`reasoner.degenerate.Fault`)."""
+    another look), `recheck_failed` (the model or server gave nothing when it was asked once more), or what kept the
+    output from being an answer (`reasoner.degenerate.Fault`)."""
     answer: str
     """The model's answer without tags."""
     output: str

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from detector.rule import Rule
 from detector.window import Window
 from reasoner.backends import Output
-from reasoner.confidence import Calibrator, Coefficients
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ReasonerError, ServerTimeout, ServerUnavailable
 from reasoner.folder import Notes
@@ -166,22 +165,6 @@ def test_the_second_look(
     assert [check.status for check in verdict.rechecks] == ([] if status is None else [status])
     assert len(backend.asked) == 1 + (status is not None)
     assert bool(verdict.evidence) == (verdict.decision != "rejected")
-
-
-@pytest.mark.parametrize(("worth", "stands"), [(None, True), (-2.0, True), (0.6, True), (0.8, False), (3.0, False)])
-def test_a_no_that_is_rather_wrong_goes_to_a_person(rule: Rule, worth: float | None, stands: bool) -> None:
-    """worth: log-odds that a no is wrong, as counted on labelled scenes; two of three are 0.69."""
-    denied = None if worth is None else Coefficients(names=("coarse",), weights=(0.0,), bias=worth)
-    calibrator = Calibrator(
-        id="counted", names=("coarse",), weights=(1.0,), bias=9.0, denied=denied, ece=0.05, n=400, date="2026-01-01"
-    )
-    verdict = judge(Obedient(notes=Notes(calibrator=calibrator)), lettered(figure=False), rule)
-    assert (verdict.decision, verdict.reasons) == (NO if stands else ("needs_review", ("outvoted",)))
-    if not stands:
-        (shown,) = verdict.evidence
-        assert shown.check.method == "first_look" and verdict.answer == "No."
-        assert verdict.confidence.p == pytest.approx(1 / (1 + math.exp(-(worth or 0))), abs=1e-3)
-        assert verdict.confidence.calibration.id == "counted"
 
 
 @pytest.mark.parametrize("error", [ServerTimeout("late"), ModelFailed("died"), ServerUnavailable("away")])

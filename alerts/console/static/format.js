@@ -84,7 +84,6 @@ const REASONS = {
   crop_contradicts: "The cited places, shown on their own, do not bear out the answer.",
   evidence_not_needed: "The answer stays the same when the cited places are hidden.",
   looks_disagree: "Asked again, the model came to another answer.",
-  outvoted: "The model's answer was no, but the first look is so sure that such a no is wrong oftener than right.",
   recheck_failed: "The model failed or did not answer in time when it was asked again.",
   unsure_yes: "The model's yes was not sure enough.",
   output_empty: "The model gave an empty answer.",
