@@ -87,6 +87,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="JSON list of labelled clips")
     parser.add_argument("--model", default="bundled", metavar="FOLDER", help="the reasoner (default: the bundled one)")
     parser.add_argument("--scorer", default="bundled", metavar="FOLDER", help="the scorer (default: the bundled one)")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "int8"), default="auto", help="of the scorer (default: auto)"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -99,7 +102,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     clips = labelled(options.manifest)
     try:
-        models = Models(Wanted(scorer=options.scorer, reasoner=options.model, rules=load_rules(DEMO_RULES)))
+        rules = load_rules(DEMO_RULES)
+        models = Models(Wanted(scorer=options.scorer, reasoner=options.model, rules=rules, precision=options.precision))
     except (DetectorError, ReasonerError) as error:
         raise SystemExit(f"python -m bench recordings: {error}") from None
     rows = [_row(clip, options.manifest.parent / clip.file, models) for clip in clips]

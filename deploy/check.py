@@ -108,10 +108,11 @@ def _scorer_folder(config: Config) -> str:
     from detector.folder import read_folder
     from detector.scorer import sees, unserved
 
-    record = read_folder(config.detector.model).record
+    folder = read_folder(config.detector.model)
     for rule in config.rule:
-        if reason := unserved(rule, record):
+        if reason := unserved(rule, folder):
             raise RuleNotServed(reason)
+    record = folder.record
     return f"{record.name}, {config.detector.engine} engine, {sees(record)}"
 
 
@@ -127,6 +128,7 @@ def _scorer(config: Config) -> str:
 
 def _reasoner_folder(config: Config) -> list[Row]:
     """What can be known of a reasoner from its folder alone."""
+    from reasoner.backends import apart
     from reasoner.checkpoint import locate
     from reasoner.folder import open_folder
 
@@ -135,15 +137,19 @@ def _reasoner_folder(config: Config) -> list[Row]:
         return [Row("ok", "reasoner", f"{settings.model}, {settings.base_url}; --probe opens it")]
     try:
         folder = open_folder(locate(settings.model))
+        runs = "in a process of its own" if apart(settings) else "in this process"
     except ReasonerError as error:
         return [Row("FAIL", "reasoner", one_line(error))]
+    memory = _memory(config)
+    if any(row.part == "reasoner" for row in memory):
+        return memory
     notes = folder.notes
     known = notes.categories if notes else ()
     unserved = [rule for rule in config.rule if known and rule.category not in known]
     sees = ", ".join(sorted(known)) or "any question"
     return [
-        Row("ok", "reasoner", f"{folder.name}, answers {sees}"),
-        *_memory(config),
+        Row("ok", "reasoner", f"{folder.name} {runs}, answers {sees}"),
+        *memory,
         *(
             Row(
                 "FAIL",
@@ -168,10 +174,15 @@ def _memory(config: Config) -> list[Row]:
         folder = open_folder(locate(settings.model))
         if sum(file.stat().st_size for file in folder.weights) < SMALL_WEIGHTS:
             return []
+        from reasoner.checkpoint import require
         from reasoner.device import device_of
         from reasoner.forecast import forecast
+        from reasoner.quantised import quantisation
 
-        found = forecast(folder, settings, device_of(settings.device))
+        device, packed = device_of(settings.device), quantisation(folder.config)
+        if packed is not None:
+            require(packed, folder, device.capability)
+        found = forecast(folder, settings, device)
     except ReasonerError as error:
         return [Row("FAIL", "reasoner", one_line(error))]
     return [Row("warn" if found.crowded else "ok" if found.fits else "FAIL", "memory", found.text)]

@@ -22,7 +22,7 @@ def arguments(one: ArgumentParser) -> None:
     one.add_argument(
         "model",
         metavar="MODEL",
-        help="a SigLIP 2, SigLIP or CLIP checkpoint (folder or hub name), a scorer's folder, or bundled",
+        help="a SigLIP 2, SigLIP, CLIP, ViT or DINOv2 checkpoint (folder or hub name), a scorer's folder, bundled",
     )
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the scorer's folder to write")
     one.add_argument(
@@ -39,13 +39,16 @@ def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], No
 
     note(f"export: {options.model} to {options.out}")
     folder = _folder(options.model, options.out)
-    record = folder.record
-    width, height = record.shape.picture_size
-    say(f"{record.name}: {width}x{height} px, {record.shape.length} tokens, scaling inside the graph")
+    record, shape = folder.record, folder.record.shape
+    width, height = shape.picture_size
+    say(f"{record.name}: {width}x{height} px, {shape.length} tokens, scaling inside the graph")
     say(f"ONNX Runtime and torch differ by {parity(folder, seed=1):.1e} at most (allowed: {TOLERANCE:.0e})")
     if options.precision == "int8":
         folder = _int8(folder, options, say, note)
-    say(f'[detector] model = "{folder.path}"' + (', precision = "int8"' if options.precision == "int8" else ""))
+    if shape.has_text:
+        say(f'[detector] model = "{folder.path}"' + (', precision = "int8"' if options.precision == "int8" else ""))
+    else:
+        say(f"{folder.path} has no text tower: one vector per picture, for `witness models compile`; it serves no rule")
     return 0
 
 
@@ -80,6 +83,25 @@ def _int8(
         f"int8: cosine with fp32 {cosines.mean():.5f} on average, {cosines.min():.4f} at worst, over {cosines.size} "
         "tokens that were not calibrated on"
     )
+    return _recall(folder, say, note)
+
+
+def _recall(folder: ScorerFolder, say: Callable[[str], None], note: Callable[[str], None]) -> ScorerFolder:
+    """What 8 bits cost in recall goes into the folder's record, where it can be counted without the site's labels."""
+    from detector import recall
+    from detector.rounding import lines
+
+    if reason := recall.uncounted(folder):
+        say(
+            f"int8: recall not measured: {reason}; on labelled recordings of the site `python -m bench recordings "
+            f"MANIFEST --scorer {folder.path} --precision int8` counts it, and with fp32 beside it what is lost"
+        )
+        return folder
+    note(f"export: counting the recall of fp32 and int8 on {recall.SCENES} synthetic scenes; a minute or two")
+    folder = recall.with_recall(folder)
+    assert folder.record.int8 is not None
+    for line in lines(folder.record.int8):
+        say(line)
     return folder
 
 

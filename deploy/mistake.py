@@ -11,6 +11,7 @@ import msgspec
 
 from alerts.config import Bootstrap
 from ingest.config import Identifier
+from reasoner.config import ReasonerConfig
 
 
 def _pattern(annotation: Any) -> str:
@@ -20,6 +21,7 @@ def _pattern(annotation: Any) -> str:
 PHRASES = {
     _pattern(Identifier): "1 to 64 letters, digits, _ . or -, the first a letter or digit",
     _pattern(Bootstrap): "HOST:PORT, several joined by commas",
+    _pattern(get_type_hints(ReasonerConfig, include_extras=True)["device"]): "auto, cpu, cuda, cuda:N or mps",
 }
 """What a pattern means, for those that are worth a sentence."""
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)

@@ -77,7 +77,7 @@ ACTIONS = (
     Action("pull", "fetch a checkpoint, pinned and checked, for use without a network", _pull_arguments, _pull),
     Action(
         "export",
-        "a SigLIP 2 checkpoint, or a trained scorer, to a folder that every engine runs",
+        "a SigLIP 2 or ViT checkpoint, or a trained scorer, to a folder that every engine runs",
         _export_arguments,
         _export,
     ),

@@ -82,6 +82,7 @@ class Node:
         self._parts.callback(self.scorer.close)
         self.reasoner: Reasoner = Reasoner.load(shared(config.reasoner, os.cpu_count() or 1))
         self._parts.callback(self.reasoner.close)
+        log.info("reasoner: %s", self.reasoner.describe())
         for rule in config.rule:
             if reason := self.reasoner.supports(rule):
                 self._note(f"rule {rule.id}: {reason}")

@@ -73,6 +73,8 @@ class Pipeline:
         self.reasoner = reasoner
         self.engine = scorer.engine
         """What the image tower runs on, as `onnx (CPU)`."""
+        self.precision = scorer.provenance[2]
+        self.passed_over = scorer.passed_over
         self.ledger = Ledger()
         self.shed_reasons: Counter[str] = Counter()
         """Why windows were not examined, without the details of each."""

@@ -120,8 +120,13 @@ def watch(telemetry: Telemetry, line: Pipeline) -> None:
     )
     telemetry.gauge(
         "witness.engine",
-        lambda: [(1.0, {"stage": "score", "engine": line.engine})],
+        lambda: [(1.0, {"stage": "score", "engine": line.engine, "precision": line.precision})],
         "1 for the engine in use",
+    )
+    telemetry.gauge(
+        "witness.engine.passed_over",
+        lambda: [(1.0, {"stage": "score", "engine": one.engine, "reason": one.kind}) for one in line.passed_over],
+        "1 for each engine that was tried before; the whole reason is in the log",
     )
     telemetry.gauge(
         "witness.camera.online",

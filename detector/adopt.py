@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector import contrast, export
+from detector import contrast, export, source
 from detector.errors import ExportError
 from detector.folder import ARCHITECTURE, TOKENIZER, CategoryRecord, Scaling, ScorerFolder, ScorerRecord
 
@@ -17,7 +17,6 @@ PROMPT = "this is a photo of {watch}"
 """Of the released SigLIP and CLIP evaluations; the category is a word of ours that they have not seen."""
 ASPECT = 16 / 9
 """Of the pictures of a NaFlex checkpoint: that of most cameras."""
-HALF = Scaling(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 UNCALIBRATED = CategoryRecord(
     slope=1.0,
@@ -33,29 +32,30 @@ never opens the gate by itself. Recall and flags are not known."""
 
 
 def adopt(model: str, out: Path, name: str | None = None) -> ScorerFolder:
-    """Writes the folder of an image-text pair, named as on the Hugging Face hub or by its local folder; `name` is what
-    it is called where `model` is a place that says nothing.
+    """Writes the folder of an image-text pair, or of an image tower alone, named as on the Hugging Face hub or by its
+    local folder; `name` is what it is called where `model` is a place that says nothing.
 
-    Raises ExportError, one line, for a model that cannot be had, has no text tower, or is of a kind we do not know.
+    Raises ExportError, one line, for a model that cannot be had or is of a kind we do not know.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
 
-    from detector import pair
+    from detector import pair, vision
 
     try:
         config: Any = AutoConfig.from_pretrained(model)
-        if config.model_type not in pair.SERVED:
-            raise ExportError(f"{model} is a {config.model_type!r}: {pair.unknown(config)}")
-        loaded: Any = AutoModel.from_pretrained(model, dtype="float32", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"{model} cannot be loaded ({' '.join(str(error).split())[:200]})") from None
+        raise source.unloadable(model, error) from None
+    if config.model_type in vision.KINDS:
+        return vision.adopt(model, config, out, name or model)
+    if config.model_type not in pair.SERVED:
+        raise ExportError(f"{model} is a {config.model_type!r}: {pair.unknown(config)}")
+    loaded, _ = source.opened(model)
     out.mkdir(parents=True, exist_ok=True)
     length = _tokenizer(model, config, out / TOKENIZER)
-    look = _processor(model)
+    look = source.processor(model)
     shape = pair.shape_of(config, picture_size(config, look), length)
-    towers = pair.PairModel(loaded, shape, (scaling := _scaling(look)).mean, scaling.std).eval().requires_grad_(False)
+    scaling = source.scaling(look)
+    towers = pair.PairModel(loaded, shape, scaling.mean, scaling.std).eval().requires_grad_(False)
     export.write_weights(towers, out)
     config.to_json_file(out / ARCHITECTURE, use_diff=False)
     return export.write_record(out, record(name or model, loaded, towers, scaling))
@@ -92,25 +92,6 @@ def record(model: str, loaded: Any, towers: PairModel, scaling: Scaling) -> Scor
         sha256={},
         training={"source": model},
     )
-
-
-def _processor(model: str) -> dict[str, Any]:
-    """The checkpoint's settings for pictures; empty where it has none."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(model)
-    except OSError:
-        return {}
-    return dict(settings)
-
-
-def _scaling(look: dict[str, Any]) -> Scaling:
-    """The default is that of every released SigLIP."""
-    if "image_mean" not in look:
-        return HALF
-    mean, std = (tuple(map(float, look[key])) for key in ("image_mean", "image_std"))
-    return Scaling(mean=mean, std=std)  # type: ignore[arg-type]  # three channels: of RGB
 
 
 def _tokenizer(model: str, config: Any, out: Path) -> int:

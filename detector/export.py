@@ -20,6 +20,7 @@ import numpy as np
 from detector.errors import TrainingError
 from detector.folder import (
     ARCHITECTURE,
+    FILES,
     IMAGE_GRAPH,
     INT8_GRAPH,
     RECORD,
@@ -29,6 +30,7 @@ from detector.folder import (
     CategoryRecord,
     ScorerFolder,
     ScorerRecord,
+    files,
     hashes,
     read_folder,
 )
@@ -38,15 +40,16 @@ if TYPE_CHECKING:
 
     from detector.model import ScorerModel
     from detector.pair import PairModel
+    from detector.vision import VisionModel
 
 OPSET = 20
 TOLERANCE = 2e-5
 """Largest difference allowed between ONNX Runtime and torch in one component of a unit vector."""
 
 
-def write_weights(model: ScorerModel | PairModel, folder: Path) -> None:
-    """Writes the weights and both graphs. Everything else (`write_record`) builds on these files; what a former model
-    left in the folder goes.
+def write_weights(model: ScorerModel | PairModel | VisionModel, folder: Path) -> None:
+    """Writes the weights and a graph for each tower. Everything else (`write_record`) builds on these files; what a
+    former model left in the folder goes.
 
     The graphs need no weights but their names, so it does not matter that those of `model` are not rounded.
     """
@@ -54,18 +57,20 @@ def write_weights(model: ScorerModel | PairModel, folder: Path) -> None:
     from safetensors.torch import save_file
 
     from detector.model import weights
+    from detector.vision import VisionModel
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (RECORD, INT8_GRAPH, ARCHITECTURE):
+    shape = model.shape
+    for name in (RECORD, INT8_GRAPH, ARCHITECTURE, *({*FILES} - {*files(shape)})):
         # Of a model that was here before: the new record would vouch for what is not in every folder.
         (folder / name).unlink(missing_ok=True)
     save_file(weights(model), folder / WEIGHTS)
-    shape = model.shape
     width, height = shape.picture_size
     pictures = torch.zeros((2, height, width, shape.channels), dtype=torch.uint8)
-    ids = torch.ones((2, shape.text_length), dtype=torch.int64)
     _export(model.image, "image.", pictures, "pictures", "tokens", folder / IMAGE_GRAPH)
-    _export(model.text, "text.", ids, "ids", "texts", folder / TEXT_GRAPH)
+    if not isinstance(model, VisionModel):
+        ids = torch.ones((2, shape.text_length), dtype=torch.int64)
+        _export(model.text, "text.", ids, "ids", "texts", folder / TEXT_GRAPH)
 
 
 def write_record(folder: Path, record: ScorerRecord) -> ScorerFolder:
@@ -82,7 +87,7 @@ def write_record(folder: Path, record: ScorerRecord) -> ScorerFolder:
 
 def seal(folder: Path, record: ScorerRecord) -> ScorerFolder:
     """Writes `scorer.json` for the files that are there, and reads the folder back."""
-    record = msgspec.structs.replace(record, sha256=hashes(folder))
+    record = msgspec.structs.replace(record, sha256=hashes(folder, files(record.shape)))
     (folder / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
     return read_folder(str(folder))
 
@@ -93,7 +98,8 @@ def rewrite(folder: ScorerFolder, out: Path) -> ScorerFolder:
 
     write_weights(load_weights(folder.record.shape, folder.file(WEIGHTS)), out)
     (out / TOKENIZER).write_bytes(folder.file(TOKENIZER).read_bytes())
-    return write_record(out, folder.record)
+    # The 8-bit graph stays behind, and with it what is known of it.
+    return write_record(out, msgspec.structs.replace(folder.record, int8=None))
 
 
 def draft(model: ScorerModel, name: str, categories: Mapping[str, CategoryRecord]) -> ScorerRecord:
@@ -121,12 +127,10 @@ def parity(folder: ScorerFolder, seed: int = 0) -> float:
     worst = 0.0
     for count in (1, 3):
         pictures = rng.integers(0, 256, (count, height, width, shape.channels), dtype=np.uint8)
-        ids = rng.integers(0, shape.vocabulary, (count, shape.text_length), dtype=np.int64)
-        worst = max(
-            worst,
-            float(np.abs(onnx.image(pictures) - torch.image(pictures)).max()),
-            float(np.abs(onnx.text(ids) - torch.text(ids)).max()),
-        )
+        worst = max(worst, float(np.abs(onnx.image(pictures) - torch.image(pictures)).max()))
+        if shape.has_text:
+            ids = rng.integers(0, shape.vocabulary, (count, shape.text_length), dtype=np.int64)
+            worst = max(worst, float(np.abs(onnx.text(ids) - torch.text(ids)).max()))
     return worst
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from detector.errors import ModelFolderError
+from detector.rounding import Rounding
 
 RECORD = "scorer.json"
 IMAGE_GRAPH = "scorer.onnx"
@@ -18,6 +19,8 @@ WEIGHTS = "scorer.safetensors"
 TOKENIZER = "tokenizer.json"
 FILES = (IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, TOKENIZER)
 """The two graphs hold no weights of their own: they point into the safetensors file, which torch reads as well."""
+WITHOUT_TEXT = (IMAGE_GRAPH, WEIGHTS)
+"""Of a model that has an image tower only."""
 INT8_GRAPH = "scorer.int8.onnx"
 """The image tower in 8 bits, with its weights inside; only where `witness models export --precision int8` wrote it."""
 ARCHITECTURE = "config.json"
@@ -65,6 +68,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     picture's first."""
 
     @property
+    def has_text(self) -> bool:
+        """Whether there is a text tower; without one its sizes are 0."""
+        return self.vocabulary > 0
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Columns and rows of cells."""
         return self.picture_size[0] // self.patch, self.picture_size[1] // self.patch
@@ -106,6 +114,8 @@ class ScorerRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """`model_type` of the classes of transformers that run it in torch; empty: `detector.model`."""
     scaling: Scaling | None = None
     """Inside the graph; here for torch."""
+    int8: Rounding | None = None
+    """Of the 8-bit graph, where the folder has one and it was looked at."""
     sha256: dict[str, str]
     """Of each other file of the folder."""
     training: dict[str, int | float | str] = {}
@@ -128,8 +138,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files(shape: Shape) -> tuple[str, ...]:
+    """That a folder of this shape cannot do without."""
+    return FILES if shape.has_text else WITHOUT_TEXT
+
+
 def hashes(path: Path, names: Iterable[str] = FILES) -> dict[str, str]:
-    """Of the files that every folder has, and of those that this one has besides."""
+    """Of the files that a folder must have, and of those that this one has besides."""
     also = (name for name in (INT8_GRAPH, ARCHITECTURE) if (path / name).is_file())
     return {name: sha256(path / name) for name in (*names, *also)}
 
@@ -155,7 +170,7 @@ def read_folder(model: str) -> ScorerFolder:
         raise ModelFolderError(f"{where}: {path / RECORD} cannot be read ({error}); train or copy it again") from None
     if record.format != 1:
         raise ModelFolderError(f"{where}: {RECORD} has format {record.format}, this version reads 1; train it again")
-    for name in dict.fromkeys((*FILES, *record.sha256)):
+    for name in dict.fromkeys((*files(record.shape), *record.sha256)):
         if Path(name).name != name:
             raise ModelFolderError(f"{where}: {RECORD} names {name!r}, which is no file of the folder; copy it again")
         file = path / name

@@ -105,11 +105,9 @@ def build(config: Any) -> Any:
 
 
 def unknown(config: Any) -> str:
-    """What keeps a checkpoint from matching pictures with texts here, and the way out."""
+    """What keeps a checkpoint from being served here, and the way out."""
     if not hasattr(config, "text_config"):
-        return (
-            "it has no text tower, so that no rule's text can be compared with its pictures; use a SigLIP 2 checkpoint"
-        )
+        return "it has no text tower and is none of the vision models that can be written; use a SigLIP 2 checkpoint"
     return "it is an image-text pair of another kind; use a SigLIP 2 checkpoint"
 
 

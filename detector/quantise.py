@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from detector.errors import ExportError
 from detector.folder import IMAGE_GRAPH, INT8_GRAPH, ScorerFolder
+from detector.rounding import Rounding
 from detector.sink import sink_scaling
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def quantise(graph: Path, out: Path, pictures: Iterable[NDArray[np.uint8]], *, s
 
 def add_int8(folder: ScorerFolder, pictures: Sequence[NDArray[np.uint8]]) -> tuple[ScorerFolder, NDArray[np.float32]]:
     """Adds the CPU's 8-bit graph to a folder. Returns the folder, and the cosine of each token of the pictures that
-    were held out with its fp32 self, float32 (tokens,).
+    were held out with its fp32 self, float32 (tokens,); their mean and least are in the record.
 
     Raises ExportError with fewer than two pictures.
     """
@@ -88,10 +90,14 @@ def add_int8(folder: ScorerFolder, pictures: Sequence[NDArray[np.uint8]]) -> tup
     learned = [picture for index, picture in enumerate(pictures) if index % HELD_OUT]
     groups = (np.stack(learned[start : start + BATCH]) for start in range(0, len(learned), BATCH))
     quantise(folder.file(IMAGE_GRAPH), folder.file(INT8_GRAPH), groups, symmetric=False)
-    sealed = seal(folder.path, folder.record)
+    # What an earlier 8-bit graph cost says nothing of this one.
+    sealed = seal(folder.path, msgspec.structs.replace(folder.record, int8=None))
     exact, rounded = OnnxEngine(sealed), OnnxEngine(sealed, precision="int8")
-    cosines = [(exact.image(each[None]) * rounded.image(each[None])).sum(axis=2).reshape(-1) for each in held_out]
-    return sealed, np.concatenate(cosines)
+    cosines = np.concatenate(
+        [(exact.image(each[None]) * rounded.image(each[None])).sum(axis=2).reshape(-1) for each in held_out]
+    )
+    near = Rounding(cosine_mean=round(float(cosines.mean()), 6), cosine_min=round(float(cosines.min()), 6))
+    return seal(folder.path, msgspec.structs.replace(sealed.record, int8=near)), cosines
 
 
 def fold(graph: Path, out: Path) -> None:

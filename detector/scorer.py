@@ -11,7 +11,7 @@ import numpy as np
 
 from detector.config import DetectorConfig
 from detector.contrast import Usual, margins
-from detector.engines import Engine, load_engine
+from detector.engines import Engine, PassedOver, load_engine
 from detector.errors import RuleNotServed
 from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, ScorerRecord, read_folder
 from detector.memory import CameraMemory
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def unserved(rule: Rule, record: ScorerRecord) -> str | None:
+def unserved(rule: Rule, folder: ScorerFolder) -> str | None:
     """None if a model serves the rule, else one line saying why not and the way out."""
+    record = folder.record
+    if not record.shape.has_text:
+        return (
+            f"rule {rule.id!r}: the scorer {record.name!r} in {folder.path} has no text tower: nothing compares its "
+            'pictures with what the rule watches for; set detector.model to "bundled", or to the folder that '
+            "`witness models export` writes of a SigLIP 2 checkpoint"
+        )
     if record.calibration(rule.category) is not None:
         return None
     known = ", ".join(sorted(record.categories))
@@ -40,14 +47,16 @@ def unserved(rule: Rule, record: ScorerRecord) -> str | None:
 
 
 def sees(record: ScorerRecord) -> str:
-    """For people: the categories of a model, or that any is served."""
+    """For people: the categories of a model, or that any is served, or none."""
+    if not record.shape.has_text:
+        return "pictures only, no rule"
     return "any category" if record.default else f"categories {', '.join(sorted(record.categories))}"
 
 
-def _calibration(rule: Rule, record: ScorerRecord) -> CategoryRecord:
-    known = record.calibration(rule.category)
+def _calibration(rule: Rule, folder: ScorerFolder) -> CategoryRecord:
+    known = folder.record.calibration(rule.category)
     if known is None:
-        raise RuleNotServed(unserved(rule, record))
+        raise RuleNotServed(unserved(rule, folder))
     return known
 
 
@@ -67,7 +76,7 @@ class Scorer:
         Raises RuleNotServed for a rule whose category the model does not know.
         """
         record = folder.record
-        self._calibrations = tuple(_calibration(rule, record) for rule in rules)
+        self._calibrations = tuple(_calibration(rule, folder) for rule in rules)
         self._folder = folder
         self._engine = engine
         self._rules = tuple(rules)
@@ -144,6 +153,11 @@ class Scorer:
         return self._engine.name
 
     @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """What `auto` tried before it."""
+        return self._engine.passed_over
+
+    @property
     def provenance(self) -> tuple[str, str, str]:
         """Name of the model, SHA-256 of the file that runs, and its precision."""
         return self._folder.record.name, self._engine.sha256, self._engine.precision
@@ -152,7 +166,7 @@ class Scorer:
         """One line for logs and `witness check`."""
         record = self._folder.record
         width, height = record.shape.picture_size
-        passed_over = f"; passed over: {', '.join(self._engine.passed_over)}" if self._engine.passed_over else ""
+        passed_over = f"; passed over: {', '.join(map(str, self.passed_over))}" if self.passed_over else ""
         return (
             f"scorer {record.name} on {self._engine.name}, {width}x{height} px, "
             f"{sees(record)}, {len(self._rules)} rules{passed_over}"

@@ -11,7 +11,7 @@ from detector.rule import Rule
 from reasoner.answer import AskEvidence, AskResult, band, frame_number, render
 from reasoner.config import Language, ReasonerConfig
 from reasoner.keywords import category_of
-from reasoner.parse import parse, yes_or_no
+from reasoner.parse import parse
 from reasoner.phrases import sentence
 from reasoner.reason import Reasoner
 from reasoner.verdict import Verdict
@@ -188,7 +188,7 @@ def _result(
     offset_s = found.window.cut.frames[0].stamp.utc_ns / 1e9
     parsed = parse(verdict.output)
     span = (parsed.spans[0].start_s + offset_s, parsed.spans[0].end_s + offset_s) if parsed.spans else None
-    yes = yes_or_no(verdict.answer)
+    yes = parsed.yes
     # A no speaks for every window that was looked at, so it is as sure as the least sure of them.
     confidence = 1 - found.surest_yes if yes is False else verdict.confidence.p
     if foreign:

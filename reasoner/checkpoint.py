@@ -61,7 +61,10 @@ def load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
     device = resolved(config.device)
     packed = quantisation(folder.config)
     if packed is not None:
-        _require(packed, folder, device)
+        has = capability(device)
+        require(packed, folder, has)
+        if not packed.stays_packed(has):
+            _log.warning("model %s: %s", folder.name, widening(packed, has))
     progress: Any = transformers.utils.logging
     progress.disable_progress_bar()
     architecture: Any = getattr(transformers, folder.family.architecture)
@@ -88,6 +91,8 @@ def load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
         raise ModelIncomplete(
             f"model folder {folder.path} lacks {len(missing)} tensors, as {missing[0]}; fetch it again"
         )
+    if packed is not None and packed.kernels and packed.stays_packed(capability(device)):
+        _fetch_kernel(folder)
     threads = config.threads or (1 if device == "cpu" and model.num_parameters() < SMALL_PARAMETERS else 0)
     if threads:
         torch.set_num_threads(threads)
@@ -98,13 +103,18 @@ def load_model(folder: ModelFolder, config: ReasonerConfig) -> Any:
 
 
 def resolved(wanted: str) -> str:
-    """`auto` as what this machine has. Raises ModelFailed for a GPU that is not there."""
+    """`auto` as what this machine has; opens no device. Raises ModelFailed for a GPU that is not there."""
+    if wanted == "cpu":
+        return wanted
     import torch
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if not (torch.backends.mps.is_available() if wanted == "mps" else torch.cuda.is_available()):
         raise ModelFailed(f'device {wanted!r}: this machine has no usable GPU; set device to "cpu" or "auto"')
+    count, number = torch.cuda.device_count(), int(wanted.partition(":")[2] or 0)
+    if wanted != "mps" and number >= count:
+        raise ModelFailed(f'device {wanted!r}: this machine has {count} GPU{"s" * (count > 1)}, counted from "cuda:0"')
     return wanted
 
 
@@ -117,17 +127,29 @@ def dtype_of(config: ReasonerConfig, device: str, packed: Quantisation | None) -
     return "float32" if device == "cpu" else "bfloat16"
 
 
-def _require(packed: Quantisation, folder: ModelFolder, device: str) -> None:
-    """One line that names the library, or the device, that a quantised checkpoint wants."""
-    for library in packed.libraries:
+def require(packed: Quantisation, folder: ModelFolder, has: tuple[int, int] | None) -> None:
+    """Raises ModelUnsupported that names the library which a quantised checkpoint lacks. has: of the GPU."""
+    for library in packed.needs(has):
         if importlib.util.find_spec(library.replace("-", "_")) is None:
             raise ModelUnsupported(
                 f"model {folder.name} has {packed.label} weights, which need {library}: pip install {library}, "
                 "or take its plain form"
             )
-    has = capability(device)
-    if not packed.stays_packed(has):
-        _log.warning("model %s: %s", folder.name, widening(packed, has))
+
+
+def _fetch_kernel(folder: ModelFolder) -> None:
+    """transformers takes its FP8 kernel from the hub at the first answer; now, so that a failure is one of loading."""
+    from transformers.integrations import finegrained_fp8
+
+    load: Any = getattr(finegrained_fp8, "load_finegrained_fp8_kernel", None)
+    try:
+        if load is not None:
+            load()
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        raise ModelUnsupported(
+            f"model {folder.name}: transformers' FP8 kernel cannot be loaded ({' '.join(str(error).split())[:160]}); "
+            "let this machine reach the hub once, or take a vLLM server or the AWQ form"
+        ) from error
 
 
 def capability(device: str) -> tuple[int, int] | None:

@@ -51,7 +51,8 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unanswered_from: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Score of the first look from which a window goes to a person when the model gives no usable answer, or none."""
     timeout_s: Annotated[float, Meta(gt=0)] = 60.0
-    """For one answer of a server, all attempts and waiting together, or of an isolated model."""
+    """For one answer of a server, all attempts and waiting together, or of an isolated model, whose process has three
+    minutes for its first one."""
     max_requests: Annotated[int, Meta(ge=1, le=256)] = 8
     """Windows that a server is asked about at once."""
     structured: Literal["vllm", "sglang", "off"] = "vllm"
@@ -62,10 +63,10 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     and of a model that would have thought first it is given without thinking; not with `speed.plain`."""
     early_exit_below: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Probability of a yes below which the first token ends it."""
-    isolate: bool = False
-    """Run a local model in a process of its own, which is killed and started again when it dies or hangs. Off for the
-    bundled model's sake: a second process costs as much start and memory as the model itself. On for a GPU, where
-    drivers fail."""
+    isolate: bool | None = None
+    """Run a local model in a process of its own, which is killed and started again when it dies or hangs. Left out: on
+    a GPU only, where one fault spoils the whole process; for the bundled model on a CPU a second process costs as much
+    start and memory as the model itself."""
 
     speed: SpeedConfig = SpeedConfig()
     """How a local model is run."""

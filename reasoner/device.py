@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from reasoner.errors import ModelFailed
+
 
 class Device(NamedTuple):
     """A GPU, or this machine's RAM."""
@@ -21,17 +23,21 @@ class Device(NamedTuple):
 
 
 def device_of(wanted: str) -> Device:
-    """`auto`, `cpu`, `cuda` or `cuda:N`. Raises ModelFailed for a GPU that is not there; loads torch."""
-    import torch
-
+    """`auto`, `cpu`, `cuda` or `cuda:N`. Raises ModelFailed for a GPU that is not there, or is and fails."""
     from reasoner.checkpoint import resolved
 
     device = resolved(wanted)
     if not device.startswith("cuda"):
         total, free = _ram()
         return Device("cpu", "this machine's RAM", total, free, None)
-    free, total = torch.cuda.mem_get_info(device)
-    return Device("cuda", torch.cuda.get_device_name(device), total, free, torch.cuda.get_device_capability(device))
+    import torch
+
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+        return Device("cuda", torch.cuda.get_device_name(device), total, free, torch.cuda.get_device_capability(device))
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:120]
+        raise ModelFailed(f"device {device!r} does not answer: {line}; `nvidia-smi` says who holds it") from error
 
 
 def _ram() -> tuple[int, int]:

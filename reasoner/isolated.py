@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 GREETING = 0
 START_S = 600.0
 """Loading a large model from a cold disk takes minutes; longer than this it hangs."""
+FIRST_ANSWER_S = 180.0
+"""On a GPU, kernels are compiled and graphs captured by a process's first answer."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GRACE_S = 2.0
@@ -194,6 +196,8 @@ class _Child:
         self._waiting: dict[int, Future[Any]] = {GREETING: self._hello}
         self._numbers = itertools.count(GREETING + 1)
         self._gone = False
+        self._warm = False
+        """It has answered before."""
         self.process = spawn.Process(target=serve, args=(theirs, config), name="reasoner", daemon=True)
         self.process.start()
         theirs.close()
@@ -204,7 +208,12 @@ class _Child:
         """A process that hangs also stops reading, so the question may not even get through: both end by the kill."""
         number, reply = next(self._numbers), Future[Any]()
         self._waiting[number] = reply
-        return self._until(within_s, reply, (number, method, values))
+        answers = method != "fitted"
+        if answers and not self._warm:
+            within_s = max(within_s, FIRST_ANSWER_S)
+        said = self._until(within_s, reply, (number, method, values))
+        self._warm = self._warm or answers
+        return said
 
     def greeting(self, within_s: float) -> Any:
         return self._until(within_s, self._hello, None)

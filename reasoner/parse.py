@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 
 import msgspec
 
 from reasoner.numerals import TimeSpan, joins_span, narrow, read_box, read_spans
+from reasoner.polarity import both_answers, taken_back, yes_or_no
 from reasoner.scanner import MAX_CLAIMS, TAG, Mark, RawClaim, Scanner, TimeMark, plain
 
 MAX_LENGTH = 65_536
 """Characters that are read; the rest is dropped and the output counts as truncated."""
 MAX_ERRORS = 32
-
-_YES = re.compile(r"(?:yes|true|是的?|有|存在|出现|发生)(?![a-z])", re.IGNORECASE)
-_NO = re.compile(r"(?:no|none|false|否|不是|没有|没|无|未|不)(?![a-z])", re.IGNORECASE)
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +25,8 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
 
     answer: str | None
     yes: bool | None
-    """Whether the answer begins with a yes or a no; None when with neither."""
+    """Whether the answer begins with a yes or a no; None when with neither, and where it is taken back: another answer,
+    or a later sentence, says the other."""
     claims: tuple[RawClaim, ...]
     spans: tuple[TimeSpan, ...]
     """Time spans that the answer states; offsets into `answer`."""
@@ -51,12 +49,18 @@ def parse(output: str, duration_s: float | None = None) -> Parsed:
     claims = [*scanner.claims(duration_s), *_json_claims(text)][:MAX_CLAIMS]
     answer = None if answer_place is None else plain(source, *answer_place)
     spans: list[TimeSpan] = []
+    yes = None if answer is None else yes_or_no(answer)
+    if yes is not None and both_answers(yes, text, marks):
+        yes = None
+        errors.append("one answer says yes and another no")
+    elif yes is not None and answer_place is not None and taken_back(yes, text, marks, answer_place):
+        yes = None
     if answer_place is not None and answer is not None:
         spans, wrong = _answer_spans(answer, text, answer_place, scanner.times)
         errors += wrong
     return Parsed(
         answer=answer,
-        yes=None if answer is None else yes_or_no(answer),
+        yes=yes,
         claims=tuple(claims),
         spans=tuple(spans),
         bare_times_s=tuple(t.read.time_s for t in scanner.bare if body[0] <= t.start < body[1]),
@@ -64,14 +68,6 @@ def parse(output: str, duration_s: float | None = None) -> Parsed:
         truncated=truncated or scanner.open_ended or len(output) > MAX_LENGTH,
         errors=tuple((errors + scanner.errors)[:MAX_ERRORS]),
     )
-
-
-def yes_or_no(answer: str) -> bool | None:
-    """How an answer begins, in English or Chinese; None for neither."""
-    start = answer.lstrip(" \t\r\n\"'*:：.。,，(（")
-    if _NO.match(start):
-        return False
-    return True if _YES.match(start) else None
 
 
 def _sections(text: str, marks: list[Mark]) -> tuple[tuple[int, int], tuple[int, int] | None, bool, list[str]]:

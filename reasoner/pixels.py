@@ -1,7 +1,8 @@
 """Pixels to vision patches: resizing to a budget and the Qwen-VL patch layout, from uint8 and without torchvision.
 
 Equal to transformers' processors to 1e-6; the reordering is done on uint8, a quarter of the bytes, and the result
-becomes float once.
+becomes float once. It has two ways with the same bytes: `cut_patches` on a CPU, and `cut_there` where a model runs,
+from the rows of `uncut`.
 """
 
 from __future__ import annotations
@@ -105,10 +106,8 @@ def cut_patches(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
     import cv2
     import torch
 
-    count, slots, height, width, _ = groups.shape
+    count, slots, height, width, _ = _cuttable(groups, spec)
     side = spec.patch_px
-    if height % spec.factor or width % spec.factor or slots not in (1, spec.temporal):
-        raise ValueError(f"{groups.shape} cannot be cut into {side} px patches in {spec.temporal} slots")
     pictures = np.ascontiguousarray(groups)
     planes = np.empty((slots, 3, height, width), np.uint8)
     tiles = _tiles(planes, spec)
@@ -118,6 +117,38 @@ def cut_patches(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
             cv2.split(pictures[group, slot], list(planes[slot]))
         np.copyto(cut[group], tiles)
     return torch.from_numpy(cut.view(np.uint8).reshape(-1, 3 * spec.temporal * side * side))
+
+
+def uncut(groups: Pixels, spec: PatchSpec) -> torch.Tensor:
+    """uint8 (G, S, H, W, 3) → uint8 (G * H/patch * W/patch, 3 * S * patch * patch): the same bytes in their own order,
+    in as many rows as there are patches, for `cut_there`."""
+    import torch
+
+    _cuttable(groups, spec)
+    frames = torch.from_numpy(np.require(groups, requirements=["C", "W"]))
+    return frames.view(-1, 3 * groups.shape[1] * spec.patch_px**2)
+
+
+def cut_there(rows: torch.Tensor, grid: tuple[int, int, int], spec: PatchSpec) -> torch.Tensor:
+    """Rows of `uncut` → what `cut_patches` makes of the same pictures, bit for bit, on the rows' own device.
+
+    grid: groups, and rows and columns of patches in each.
+    """
+    count, down, across = grid
+    side, merge = spec.patch_px, spec.merge
+    slots = rows.shape[1] // (3 * side * side)
+    tiles = rows.view(count, slots, down // merge, merge, side, across // merge, merge, side, 3)
+    ordered = tiles.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    shape = [*ordered.shape[:6], spec.temporal, *ordered.shape[7:]]
+    return ordered.expand(shape).reshape(len(rows), 3 * spec.temporal * side * side)
+
+
+def _cuttable(groups: Pixels, spec: PatchSpec) -> tuple[int, ...]:
+    """The shape, if it is of whole patches in whole blocks."""
+    _, slots, height, width, _ = groups.shape
+    if height % spec.factor or width % spec.factor or slots not in (1, spec.temporal):
+        raise ValueError(f"{groups.shape} cannot be cut into {spec.patch_px} px patches in {spec.temporal} slots")
+    return groups.shape
 
 
 def _tiles(planes: Pixels, spec: PatchSpec) -> NDArray[Any]:

@@ -17,7 +17,18 @@ import numpy as np
 
 from reasoner.errors import ModelIncomplete, PromptMismatch
 from reasoner.folder import ModelFolder, Notes, chat_template, open_folder
-from reasoner.pixels import Footage, PatchSpec, Pixels, cut_patches, fit, normalise, resize_frames, resize_image
+from reasoner.pixels import (
+    Footage,
+    PatchSpec,
+    Pixels,
+    cut_patches,
+    cut_there,
+    fit,
+    normalise,
+    resize_frames,
+    resize_image,
+    uncut,
+)
 from reasoner.prompt import Message
 
 if TYPE_CHECKING:
@@ -29,6 +40,11 @@ if TYPE_CHECKING:
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 THINK = "<think>"
 START, END = "<|vision_start|>", "<|vision_end|>"
+UNCUT = {
+    "image_frames": ("pixel_values", "image_grid_thw"),
+    "video_frames": ("pixel_values_videos", "video_grid_thw"),
+}
+"""Names of tensors whose frames are not cut yet: what becomes of them, and where their grids are."""
 
 
 class Processor:
@@ -91,35 +107,49 @@ class Processor:
         *,
         generate: bool = True,
         normalised: bool = True,
+        cut: bool = True,
     ) -> dict[str, torch.Tensor]:
         """One conversation → `input_ids`, `attention_mask`, `mm_token_type_ids` (1, L) int64, and the pixels.
 
         pictures: one for each placeholder in order: uint8 (H, W, 3) RGB, or (2, H, W, 3) for both temporal slots of
         an image; Footage for a video. `pixel_values` float32 (patches, 3*2*patch*patch) with `image_grid_thw` (n, 3)
         int64 and the same for videos. generate: open the assistant's turn at the end. normalised: False leaves the
-        pixels uint8, for `normalise` to turn into float32 on the device of the model.
+        pixels uint8, for `normalise` to turn into float32 on the device of the model. cut: False leaves to it the
+        cutting into patches too, with `image_frames` and `video_frames` (`pixels.uncut`) in place of the pixel values.
         Raises PromptMismatch when placeholders and pictures do not pair up.
         """
-        return self.encode_text(self.render(messages, generate), pictures, normalised=normalised)
+        return self.encode_text(self.render(messages, generate), pictures, normalised=normalised, cut=cut)
 
     def encode_text(
-        self, text: str, pictures: Pixels | Sequence[Pixels | Footage], *, normalised: bool = True
+        self, text: str, pictures: Pixels | Sequence[Pixels | Footage], *, normalised: bool = True, cut: bool = True
     ) -> dict[str, torch.Tensor]:
         """`encode` of a conversation that `render` has made text of."""
-        images = self._images([p for p in pictures if not isinstance(p, Footage)])
+        images = self._images([p for p in pictures if not isinstance(p, Footage)], cut)
         videos = [p for p in pictures if isinstance(p, Footage)]
-        clips = [self._video(p) for p in videos]
+        clips = [self._video(p, cut) for p in videos]
         text = self._with_video_times(text, videos)
         ids, types = self._expand(text, [_places(grid) for _, grid in images], [grid for _, grid in clips])
-        tensors = _tensors(ids, types, images, clips)
+        tensors = _tensors(ids, types, images, clips, cut)
         return self.normalise(tensors) if normalised else tensors
 
     def normalise(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The pixels of `encode(..., normalised=False)` as float32, wherever they are by now."""
-        return {
-            name: normalise(tensor, self.spec) if name.startswith("pixel_values") else tensor
-            for name, tensor in tensors.items()
-        }
+        """The pixels of `encode(..., normalised=False)` as float32 patches, wherever they are by now."""
+        made = {}
+        for name, tensor in tensors.items():
+            if name in UNCUT:
+                pixels, grids = UNCUT[name]
+                made[pixels] = normalise(self._cut(tensor, tensors[grids]), self.spec)
+            else:
+                made[name] = normalise(tensor, self.spec) if name.startswith("pixel_values") else tensor
+        return made
+
+    def _cut(self, rows: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+        """Rows of uncut frames of several pictures, patches of each."""
+        import torch
+
+        shapes: list[tuple[int, int, int]] = [(t, h, w) for t, h, w in grids.tolist()]
+        parts = torch.split(rows, [_places(shape) for shape in shapes])
+        return torch.cat([cut_there(part, shape, self.spec) for part, shape in zip(parts, shapes, strict=True)])
 
     def render(self, messages: Sequence[Message], generate: bool = True) -> str:
         """The conversation as text, each placeholder still one pad token."""
@@ -147,16 +177,19 @@ class Processor:
         turn = self.render([{"role": "user", "content": [{"type": "text", "text": "?"}]}]).rstrip()
         return f"{THINK}\n" if turn.endswith(THINK) else ""
 
-    def _images(self, pictures: Sequence[Pixels]) -> list[Patches]:
+    def _images(self, pictures: Sequence[Pixels], cut: bool) -> list[Patches]:
         """Rows of patches and grid of each picture; pictures alike in shape are cut up together."""
         groups = [self._resized(picture[None] if picture.ndim == 3 else picture) for picture in pictures]
         if not groups:
             return []
         grids = [self._grid(1, group) for group in groups]
+        made = cut_patches if cut else uncut
         if len({group.shape for group in groups}) == 1:
-            rows = cut_patches(np.stack(groups), self.spec).chunk(len(groups))
+            rows = made(np.stack(groups), self.spec).chunk(len(groups))
         else:
-            rows = tuple(cut_patches(group[None], self.spec) for group in groups)
+            if not cut and len({len(group) for group in groups}) > 1:  # rows of one length
+                groups = [np.broadcast_to(group, (self.spec.temporal, *group.shape[1:])) for group in groups]
+            rows = tuple(made(group[None], self.spec) for group in groups)
         return list(zip(rows, grids, strict=True))
 
     def _resized(self, slots: Pixels) -> Pixels:
@@ -167,7 +200,7 @@ class Processor:
         side = self.spec.patch_px
         return groups, frames.shape[1] // side, frames.shape[2] // side
 
-    def _video(self, footage: Footage) -> Patches:
+    def _video(self, footage: Footage, cut: bool) -> Patches:
         frames = footage.frames
         size = self.fitted(frames.shape[2], frames.shape[1])
         frames = resize_frames(frames, size)
@@ -175,7 +208,7 @@ class Processor:
         if spare:
             frames = np.concatenate([frames, np.repeat(frames[-1:], spare, axis=0)])
         groups = frames.reshape(-1, self.spec.temporal, *frames.shape[1:])
-        return cut_patches(groups, self.spec), self._grid(len(groups), frames)
+        return (cut_patches if cut else uncut)(groups, self.spec), self._grid(len(groups), frames)
 
     def _with_video_times(self, text: str, videos: Sequence[Footage]) -> str:
         """Each video placeholder becomes one per frame group, its mean time before it, as Qwen3-VL was trained."""
@@ -257,6 +290,7 @@ def _tensors(
     types: list[int],
     images: Sequence[Patches],
     clips: Sequence[Patches],
+    cut: bool,
 ) -> dict[str, torch.Tensor]:
     import torch
 
@@ -265,12 +299,9 @@ def _tensors(
         "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
         "mm_token_type_ids": torch.tensor([types]),
     }
-    for parts, pixels, grid in (
-        (images, "pixel_values", "image_grid_thw"),
-        (clips, "pixel_values_videos", "video_grid_thw"),
-    ):
+    for parts, (frames, (pixels, grid)) in zip((images, clips), UNCUT.items(), strict=True):
         if parts:
-            tensors[pixels] = torch.cat([values for values, _ in parts])
+            tensors[pixels if cut else frames] = torch.cat([values for values, _ in parts])
             tensors[grid] = torch.tensor([shape for _, shape in parts])
     return tensors
 

@@ -24,11 +24,17 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     """Of one weight, without its scales."""
     libraries: tuple[str, ...]
     """That must be installed beside transformers."""
+    kernels: tuple[str, ...] = ()
+    """Further ones, where the weights stay packed on a GPU."""
     compute: str
     """dtype of what is not packed, on a GPU."""
     packed_from: tuple[int, int] | None
     """Least compute capability of a CUDA GPU on which the weights stay packed; elsewhere they are widened to the
     dtype of the rest when they are loaded. (0, 0): everywhere; None: nowhere."""
+
+    def needs(self, capability: tuple[int, int] | None) -> tuple[str, ...]:
+        """Libraries for this GPU, or for a CPU."""
+        return (*self.libraries, *(self.kernels if self.stays_packed(capability) else ()))
 
     def stays_packed(self, capability: tuple[int, int] | None) -> bool:
         """capability: of the GPU; None for a CPU."""
@@ -50,7 +56,8 @@ def quantisation(config: Mapping[str, Any]) -> Quantisation | None:
     method = str(said.get("quant_method", "")).lower()
     match method:
         case "fp8":
-            return _quantisation(method, "FP8", 8, ("accelerate",), "bfloat16", FP8)
+            plain = _quantisation(method, "FP8", 8, ("accelerate",), "bfloat16", FP8)
+            return msgspec.structs.replace(plain, kernels=("kernels",))
         case "awq":
             bits = int(said.get("bits", 4))
             return _quantisation(method, f"AWQ {bits}-bit", bits, ("gptqmodel", "accelerate"), "float16", EVERYWHERE)

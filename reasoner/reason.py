@@ -44,9 +44,12 @@ class Reasoner:
 
     def describe(self) -> str:
         """One line: which model, how it runs, what it knows."""
+        from reasoner.isolated import IsolatedBackend
+
         notes = self.backend.notes
+        runs = self.config.backend + " in a process of its own" * isinstance(self.backend, IsolatedBackend)
         knows = f", knows {', '.join(notes.categories)}" if notes and notes.categories else ", any question"
-        return f"{self.backend.name} ({self.config.backend}, {self.backend.coordinates} boxes{knows})"
+        return f"{self.backend.name} ({runs}, {self.backend.coordinates} boxes{knows})"
 
     def probe(self) -> str:
         """One line; for a model on a server, after asking it. Raises ServerRefused when it serves other models."""

@@ -19,6 +19,7 @@ class Chosen(NamedTuple):
     graphs: bool
     draft_tokens: int
     patch_product: bool
+    device_patches: bool
 
 
 class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +46,9 @@ class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     steps are graphs."""
     patch_product: bool = True
     """The vision tower's first layer as a matrix product instead of a convolution; equal to about 1e-6 in float32."""
+    device_patches: bool | None = None
+    """Frames go to the model's device as they are, uint8, and are cut into patches there instead of on the CPU;
+    bit-equal. Left out: on a GPU only."""
 
     def on(self, device: Literal["cpu", "gpu"]) -> Chosen:
         """The switches on this kind of device."""
@@ -63,4 +67,5 @@ class SpeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             graphs=graphs,
             draft_tokens=0 if graphs and self.draft_tokens is None else or_else(self.draft_tokens, 12, 0),
             patch_product=self.patch_product,
+            device_patches=gpu if self.device_patches is None else self.device_patches,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from alerts.origin import Origin
-from detector.config import DetectorConfig
+from detector.config import DetectorConfig, Precision
 from detector.engines import Engine, load_engine
 from detector.folder import ScorerFolder, read_folder
 from detector.rule import Rule
@@ -30,6 +30,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     scorer: str
     reasoner: str
     rules: tuple[Rule, ...]
+    precision: Precision = "auto"
+    """Of the scorer."""
 
 
 class Models:
@@ -38,10 +40,10 @@ class Models:
     def __init__(self, wanted: Wanted) -> None:
         from reasoner.reason import Reasoner
 
-        self.detector = DetectorConfig(model=wanted.scorer, threads=1)
+        self.detector = DetectorConfig(model=wanted.scorer, precision=wanted.precision, threads=1)
         self.ingest = IngestConfig()
         self.folder: ScorerFolder = read_folder(wanted.scorer)
-        self._engine: Engine = load_engine(self.detector.engine, self.folder, threads=1)
+        self._engine: Engine = load_engine(self.detector.engine, self.folder, threads=1, precision=wanted.precision)
         self.reasoner: Reasoner = Reasoner.load(ReasonerConfig(model=wanted.reasoner, threads=1))
         self.rules = served(wanted.rules, self.folder, self.reasoner)
         self.origin = Origin(review_below=self.reasoner.config.review_below)
@@ -72,4 +74,4 @@ class RecordingScorer(Scorer):
 
 def served(rules: Sequence[Rule], folder: ScorerFolder, reasoner: Reasoner) -> tuple[Rule, ...]:
     """The rules that both models can serve; an event of any other category will be missed, and counted so."""
-    return tuple(rule for rule in rules if not unserved(rule, folder.record) and not reasoner.supports(rule))
+    return tuple(rule for rule in rules if not unserved(rule, folder) and not reasoner.supports(rule))

@@ -42,7 +42,7 @@ def released_folder(path: Path) -> ScorerFolder:
     """Random weights in the released shape, quantised on synthetic scenes."""
     import torch
 
-    from detector import adopt, export, pair
+    from detector import adopt, export, pair, source
     from detector.folder import ARCHITECTURE, BUNDLED, TOKENIZER
     from detector.pictures import of_scenes
     from detector.quantise import add_int8
@@ -52,9 +52,9 @@ def released_folder(path: Path) -> ScorerFolder:
     with torch.no_grad():
         model.logit_scale.fill_(4.7)
         model.logit_bias.fill_(-16.5)
-    towers = pair.PairModel(model, released_shape(), adopt.HALF.mean, adopt.HALF.std).eval().requires_grad_(False)
+    towers = pair.PairModel(model, released_shape(), source.HALF.mean, source.HALF.std).eval().requires_grad_(False)
     export.write_weights(towers, path)
     model.config.to_json_file(path / ARCHITECTURE, use_diff=False)
     (path / TOKENIZER).write_bytes((BUNDLED / TOKENIZER).read_bytes())
-    folder = export.write_record(path, adopt.record(RELEASED, model, towers, adopt.HALF))
+    folder = export.write_record(path, adopt.record(RELEASED, model, towers, source.HALF))
     return add_int8(folder, list(of_scenes(folder.record.shape, 12)))[0]

@@ -162,9 +162,7 @@ def _answers(backend: LocalBackend, asks: Sequence[Question], callers: int) -> l
 
 
 def _prompt(backend: LocalBackend, ask: Question) -> Prompted:
-    from reasoner.backends.prompted import prompted
-
-    return prompted(backend.model, backend.processor.encode(*ask, normalised=False))
+    return backend.prompt(*ask)
 
 
 def _first_tokens(backend: LocalBackend, asks: Sequence[Question]) -> None:

@@ -23,13 +23,11 @@ def passes(model: Subject, ask: Ask, device: str, top: Ceiling) -> tuple[Passes,
     """The best of a few, one after the other, of what is on by itself."""
     import torch
 
-    from reasoner.backends.prompted import prompted
-
     backend = model.load(SpeedConfig(features_mib=0, prefix_mib=0))
     scheduler = backend.scheduler
     assert scheduler is not None
     config, decoder, size = backend.model.config, scheduler.decoder, backend.model.dtype.itemsize
-    prompt = prompted(backend.model, backend.processor.encode(*ask, normalised=False))
+    prompt = backend.prompt(*ask)
     decoder.slots.make_room(16, prompt.length + 64)
 
     def read() -> None:
@@ -69,13 +67,12 @@ def _shares(callers: int, tokens: int, seconds: float, rate: float, most: float,
 def overlap(model: Subject, device: str) -> Overlap:
     """To the first token, for what comes after costs the same either way."""
     from bench.windows import QUESTIONS, drawn
-    from reasoner.backends.prompted import prompted
     from reasoner.backends.writing import Writing
 
     def first_token(backend: LocalBackend, ask: Ask) -> Writing:
         scheduler = backend.scheduler
         assert scheduler is not None
-        prompt = prompted(backend.model, backend.processor.encode(*ask, normalised=False))
+        prompt = backend.prompt(*ask)
         writing = Writing(prompt, 1, frozenset())
         scheduler.answer(writing)
         return writing

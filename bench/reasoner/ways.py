@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OFF: dict[str, Any] = {
     "features_mib": 0, "prefix_mib": 0, "together": 1, "prefill_tokens": 0, "graphs": False, "draft_tokens": 0,
-    "patch_product": False,
+    "patch_product": False, "device_patches": False,
 }  # fmt: skip
 CALLERS = (4, 8, 16)
 """Of the last rows."""
@@ -33,6 +33,7 @@ def ways(
     steps: list[tuple[str, dict[str, Any], int]] = [
         ("own loop", {}, 1),
         ("+ patch product", {"patch_product": True}, 1),
+        *((("+ patches cut there", {"device_patches": True}, 1),) if gpu else ()),
         ("+ features kept", {"features_mib": 256}, 1),
         ("+ prefixes kept", {"prefix_mib": 2048 if gpu else 64}, 1),
         ("+ prompt in parts", {"prefill_tokens": 2048}, 1),
@@ -64,7 +65,8 @@ def answered(
     if callers == 1:
         all_of(warming)
     elif warming:
-        # Without graphs to capture, what the buffers need is there after the largest number; guesses are made of answers.
+        # Without graphs to capture, what the buffers need is there after the largest number; guesses are made of
+        # answers.
         for number in at_once(callers) if device != "cpu" else [max(callers, len(warming))]:
             all_of([warming[index % len(warming)] for index in range(number)])
     seconds = timed(lambda: outputs.extend(all_of(asks)), device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from detector.config import EngineKind, Precision
 from detector.errors import EngineMismatch, EngineUnavailable, ExportError
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from detector.precision import GraphPrecision
 
 log = logging.getLogger(__name__)
+
+
+Failure = Literal["unavailable", "mismatch", "export", "system"]
+"""Why an engine was passed over, in a word: it cannot run here, its files or numbers are not what they must be, it
+could not be compiled, or the operating system refused."""
+
+
+class PassedOver(NamedTuple):
+    """What `auto` tried before the engine it took."""
+
+    engine: str
+    """As `onnx on CUDA`."""
+    kind: Failure
+    reason: str
+    """One line."""
+
+    def __str__(self) -> str:
+        return f"{self.engine} ({self.reason})"
 
 
 class Engine(Protocol):
@@ -33,7 +51,7 @@ class Engine(Protocol):
     """Of the file that runs: graph, weights or compiled engine."""
     max_batch: int
     """Most pictures in one call."""
-    passed_over: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...]
     """What `auto` tried before, each with its reason; empty where an engine was named."""
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -91,7 +109,7 @@ def load_engine(
 
 def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, engines: str | Path) -> Engine:
     """Whatever fails on a GPU is passed over with its reason; what the CPU says of the files is final."""
-    passed_over: list[str] = []
+    passed_over: list[PassedOver] = []
     ways: tuple[tuple[str, Callable[[], Engine]], ...] = (
         ("tensorrt", lambda: _tensorrt(folder, precision, engines, build=False)),
         ("onnx on CUDA", lambda: _onnx_cuda(folder, threads, precision)),
@@ -99,21 +117,33 @@ def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, e
     for name, start in ways:
         try:
             return _chosen(start(), passed_over)
-        except EngineUnavailable as error:
-            passed_over.append(f"{name} ({error})")
-        except (EngineMismatch, ExportError, OSError) as error:
-            log.warning("detector.engine auto: %s is not used: %s", name, error)
-            passed_over.append(f"{name} ({error})")
+        except (EngineUnavailable, EngineMismatch, ExportError, OSError) as error:
+            if not isinstance(error, EngineUnavailable):
+                log.warning("detector.engine auto: %s is not used: %s", name, error)
+            passed_over.append(PassedOver(name, _kind(error), str(error)))
     try:
         return _chosen(_onnx(folder, "cpu", threads, precision), passed_over)
     except EngineUnavailable as error:
-        passed_over.append(f"onnx on the CPU ({error})")
+        passed_over.append(PassedOver("onnx on the CPU", _kind(error), str(error)))
     return _chosen(_torch(folder, precision), passed_over)
 
 
-def _chosen(engine: Engine, passed_over: list[str]) -> Engine:
+def _kind(error: Exception) -> Failure:
+    match error:
+        case EngineUnavailable():
+            return "unavailable"
+        case EngineMismatch():
+            return "mismatch"
+        case ExportError():
+            return "export"
+        case _:
+            return "system"
+
+
+def _chosen(engine: Engine, passed_over: list[PassedOver]) -> Engine:
     engine.passed_over = tuple(passed_over)
-    log.info("detector.engine auto: %s; passed over: %s", engine.name, ", ".join(passed_over) or "none")
+    said = ", ".join(map(str, passed_over)) or "none"
+    log.info("detector.engine auto: %s; passed over: %s", engine.name, said)
     return engine
 
 

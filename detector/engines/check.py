@@ -28,6 +28,8 @@ def check_pictures(pictures: NDArray[np.uint8], shape: Shape, max_batch: int) ->
 
 def check_ids(ids: NDArray[np.int64], shape: Shape) -> None:
     """Raises EngineMismatch unless this is int64 (M, text_length) with ids of the vocabulary, M at least 1."""
+    if not shape.has_text:
+        raise EngineMismatch("the model has no text tower, it takes pictures only")
     if ids.dtype != np.int64 or ids.ndim != 2 or ids.shape[1] != shape.text_length or not len(ids):
         raise EngineMismatch(f"the text tower takes int64 (M, {shape.text_length}), not {ids.dtype} {ids.shape}")
     if ids.min() < 0 or ids.max() >= shape.vocabulary:

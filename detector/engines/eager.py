@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from detector.folder import WEIGHTS, ScorerFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detector.engines import PassedOver
     from detector.model import ScorerModel
     from detector.pair import PairModel
+    from detector.vision import VisionModel
 
-    Towers = ScorerModel | PairModel
+    Towers: TypeAlias = ScorerModel | PairModel | VisionModel
 
 MAX_BATCH = 64
 
@@ -33,7 +35,7 @@ class TorchEngine:
 
     max_batch = MAX_BATCH
     precision = "fp32"
-    passed_over: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
         if precision not in ("auto", "fp32"):
@@ -77,7 +79,7 @@ class TorchEngine:
     def text(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         import torch
 
-        model = self._open()
+        model: Any = self._open()  # one without text tower takes no ids
         check_ids(ids, self._shape)
         with torch.inference_mode(), full_products(self.device):
             texts = model.text(torch.tensor(ids, device=self.device)).cpu()
@@ -117,6 +119,10 @@ def full_products(device: str) -> Iterator[None]:
 
 def _towers(folder: ScorerFolder) -> Towers:
     """The classes that the folder's weights belong to, ready to run."""
+    if not folder.record.shape.has_text:
+        from detector import vision
+
+        return vision.load_weights(folder)
     if folder.record.architecture:
         from detector import pair
 

@@ -15,6 +15,8 @@ from detector.folder import IMAGE_GRAPH, INT8_GRAPH, TEXT_GRAPH, ScorerFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detector.engines import PassedOver
+
 MAX_BATCH = 64
 
 Device = Literal["cpu", "cuda"]
@@ -38,7 +40,7 @@ class OnnxEngine:
     """Keeps the contract of `detector.engines.Engine`. `InferenceSession.run` may be called from several threads."""
 
     max_batch = MAX_BATCH
-    passed_over: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ from detector.folder import ScorerFolder, Shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detector.engines import PassedOver
+
 log = logging.getLogger(__name__)
 
 SLOTS = 2
@@ -37,7 +39,7 @@ NON_BLOCKING = 1
 class TensorrtEngine:
     """Keeps the contract of `detector.engines.Engine`; the text tower runs on ONNX Runtime, once per rule at load."""
 
-    passed_over: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __init__(self, folder: ScorerFolder, manifest: Manifest, engine: bytes) -> None:
         """Raises EngineUnavailable without GPU or TensorRT, or when the GPU has no room, EngineMismatch if the engine

@@ -56,10 +56,20 @@ class Backend(Protocol):
         ...
 
 
+def apart(config: ReasonerConfig) -> bool:
+    """Whether a local model runs in a process of its own: as `isolate` says, else where it runs on a GPU. The GPUs are
+    counted and none is opened: no CUDA context in this process. Raises ModelFailed for a GPU that is not there."""
+    if config.backend != "local" or config.isolate is not None:
+        return config.backend == "local" and config.isolate is True
+    from reasoner.checkpoint import resolved
+
+    return resolved(config.device).startswith("cuda")
+
+
 def open_backend(config: ReasonerConfig) -> Backend:
     """The configured backend, loaded. Heavy libraries are imported here."""
     match config.backend:
-        case "local" if config.isolate:
+        case "local" if apart(config):
             from reasoner.isolated import IsolatedBackend
 
             return IsolatedBackend(config)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.backends.prompted import Shown
-from reasoner.pixels import PatchSpec, normalise
+from reasoner.pixels import PatchSpec, cut_there, normalise
 
 if TYPE_CHECKING:
     import torch
@@ -74,14 +74,20 @@ class FeatureCache:
     def _computed(self, pictures: Sequence[Shown]) -> list[Features]:
         import torch
 
-        patches = torch.cat([shown.patches for shown in pictures])
-        pixels = normalise(patches.to(self._model.device), self._spec)
+        pixels = normalise(torch.cat([self._patches(shown) for shown in pictures]), self._spec)
         grids = torch.tensor([shown.grid for shown in pictures], device=pixels.device)
         seen = self._model.model.get_image_features(pixels, grids)
         layers = [seen.pooler_output, *(getattr(seen, "deepstack_features", None) or [])]
         # Parts of one tensor would keep all of it alive.
         alone = len(pictures) == 1
         return [Features(tuple(part if alone else part.clone() for part in each)) for each in zip(*layers, strict=True)]
+
+    def _patches(self, shown: Shown) -> torch.Tensor:
+        """uint8 patches on the model's device. From pinned memory, a copy to a GPU waits for nothing there."""
+        device, rows = self._model.device, shown.patches
+        gpu = device.type == "cuda"
+        there = (rows.pin_memory() if gpu else rows).to(device, non_blocking=gpu)
+        return there if shown.cut else cut_there(there, shown.grid, self._spec)
 
 
 def encoder_outputs(features: Sequence[Features], first: int, last: int) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from reasoner.backends.draw import Draw
 from reasoner.backends.early import ANSWER, Early
 from reasoner.backends.engine import build
 from reasoner.backends.median import Median
-from reasoner.backends.prompted import prompted
+from reasoner.backends.prompted import Prompted, prompted
 from reasoner.backends.writing import Writing, likeliest, traced
 from reasoner.checkpoint import load_model, locate
 from reasoner.config import ReasonerConfig
@@ -51,6 +51,8 @@ class LocalBackend:
         self._early = _early(processor, folder.notes, config.early_exit_below) if config.early_exit else None
         fast = is_served(model) and not config.speed.plain
         self.scheduler = build(model, processor, self._reading, config.speed) if fast else None
+        chosen = config.speed.on("cpu" if model.device.type == "cpu" else "gpu")
+        self._cut = not (fast and chosen.device_patches)
         self._lock = threading.Lock()
 
     @classmethod
@@ -71,6 +73,10 @@ class LocalBackend:
         most = self._settings.max_new_tokens
         return self._answers(messages, pictures, [Draw(temperature, seed, path, most) for path in range(count)])
 
+    def prompt(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Prompted:
+        """A question as the engine takes it."""
+        return prompted(self.model, self.processor.encode(messages, pictures, normalised=False, cut=self._cut))
+
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         return self.processor.fitted(width, height)
 
@@ -81,7 +87,7 @@ class LocalBackend:
         self, messages: Sequence[Message], pictures: Sequence[Pixels], draws: Sequence[Draw | None]
     ) -> list[Output]:
         """An answer for each draw; None is greedy."""
-        inputs = self.processor.encode(messages, pictures, normalised=False)
+        inputs = self.processor.encode(messages, pictures, normalised=False, cut=self._cut)
         with self._within_memory(int(inputs["input_ids"].shape[1])):
             if self.scheduler is None:
                 return [self._generated(inputs, draw) for draw in draws]

@@ -17,10 +17,11 @@ class Shown(NamedTuple):
     """One picture of a prompt."""
 
     patches: torch.Tensor
-    """uint8 (patches, 3 * temporal * patch * patch)."""
+    """uint8 (patches, 3 * temporal * patch * patch); not cut yet, as `pixels.uncut` makes them."""
     grid: tuple[int, int, int]
     digest: bytes
     """16 bytes over the patches and the grid: equal pictures have equal features, whoever's camera they are of."""
+    cut: bool
 
 
 class Prompted(NamedTuple):
@@ -57,9 +58,12 @@ def prompted(model: Any, inputs: Mapping[str, torch.Tensor]) -> Prompted:
         pictures: tuple[Shown, ...] = ()
     else:
         positions, _ = model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
-        rows = torch.split(inputs["pixel_values"], grids.prod(-1).tolist())
+        cut = "pixel_values" in inputs
+        rows = torch.split(inputs["pixel_values" if cut else "image_frames"], grids.prod(-1).tolist())
         shapes: list[tuple[int, int, int]] = [(t, h, w) for t, h, w in grids.tolist()]
-        pictures = tuple(Shown(part, shape, _digest(part, shape)) for part, shape in zip(rows, shapes, strict=True))
+        pictures = tuple(
+            Shown(part, shape, _digest(part, shape), cut) for part, shape in zip(rows, shapes, strict=True)
+        )
     return Prompted(
         ids=ids,
         positions=positions,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reasoner.boxes import WHOLE, Box, Coordinates, to_model, to_view
 from reasoner.numerals import read_boxes
-from reasoner.parse import yes_or_no
+from reasoner.polarity import yes_or_no
 from reasoner.prompt import Message, Style, messages, sanitise
 from reasoner.scanner import TAG
 from reasoner.train.questions import language

@@ -14,8 +14,8 @@ from reasoner.boxes import Box, to_view
 from reasoner.folder import ModelFolder
 from reasoner.grade import TrueObject, Truth
 from reasoner.numerals import read_boxes
-from reasoner.parse import yes_or_no
 from reasoner.pixels import resize_image
+from reasoner.polarity import yes_or_no
 from reasoner.prompt import messages
 from reasoner.scanner import TAG
 from reasoner.train.clip_exercises import spread

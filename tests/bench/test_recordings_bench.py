@@ -85,7 +85,7 @@ def test_mistakes_are_one_line(manifest: bytes | None, said: str, tmp_path: Path
     (tmp_path / "there.mp4").write_bytes(b"")
     if manifest is not None:
         (tmp_path / "list.json").write_bytes(manifest)
-    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer="bundled", model="bundled")
+    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer="bundled", precision="auto", model="bundled")
     with pytest.raises(SystemExit, match=said) as caught:
         run(options)
     assert "\n" not in str(caught.value)
@@ -93,7 +93,9 @@ def test_mistakes_are_one_line(manifest: bytes | None, said: str, tmp_path: Path
 
 def test_a_missing_model_and_a_clip_that_is_no_video_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_bytes(b"[]")
-    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer=str(tmp_path / "none"), model="bundled")
+    options = argparse.Namespace(
+        manifest=tmp_path / "list.json", scorer=str(tmp_path / "none"), precision="auto", model="bundled"
+    )
     with pytest.raises(SystemExit, match=r"recordings: .* there is no folder"):
         run(options)
     (tmp_path / "a.mp4").write_bytes(b"no video")

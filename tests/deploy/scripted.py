@@ -17,6 +17,7 @@ from deploy.config import Config, PipelineConfig
 from deploy.pipeline import Pipeline
 from deploy.stages import Published
 from detector.config import DetectorConfig, GateConfig
+from detector.engines import PassedOver
 from detector.rule import Rule
 from detector.window import Window
 from ingest.config import CameraConfig, IngestConfig, Point
@@ -39,6 +40,8 @@ class ScriptedScorer:
     """Hot while `hot` says so, by camera and seconds since the start."""
 
     engine = "scripted"
+    provenance = ("scripted", "0" * 64, "fp32")
+    passed_over = (PassedOver("tensorrt", "unavailable", "no GPU"),)
 
     def __init__(self, rules: Sequence[Rule], hot: Callable[[str, float], bool]) -> None:
         self.thresholds = np.full(len(rules), 0.5, np.float32)

@@ -117,6 +117,30 @@ def test_check_is_one_screen_without_secrets(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("table", "state", "told"),
+    [
+        ('device = "cpu"', "ok", " in this process, answers "),
+        ('device = "cpu"\nisolate = true', "ok", " in a process of its own, answers "),
+        ('device = "cuda:7"', "FAIL", "device 'cuda:7': this machine has "),
+        ('model = "nobody/nothing"', "FAIL", "run `witness models pull nobody/nothing` once"),
+    ],
+)
+def test_check_says_where_the_model_runs_or_why_not(
+    table: str,
+    state: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WITNESS_MODELS", str(tmp_path))
+    (tmp_path / "c.toml").write_text(f'data = "{tmp_path}/d"\n{CAMERA}[reasoner]\n{table}\n')
+    assert main(["check", str(tmp_path / "c.toml")]) == (state == "FAIL")
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1] == "reasoner"]
+    assert row.startswith(state) and told in row
+
+
 def test_a_reader_that_leaves_is_no_error() -> None:
     command = f"{sys.executable} -m deploy simulate --fault list | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)

@@ -80,6 +80,7 @@ MISTAKES = {
         "$.camera[0].url (gate-1): file:///etc/passwd: only rtsp:// and rtsps:// cameras are read",
     ),
     "camera without host": (CAMERA.replace("127.0.0.1:9", "") + RULE, "$.camera[0].url (gate-1): "),
+    "no such device": (CAMERA + RULE + '[reasoner]\ndevice = "gpu"\n', "$.reasoner.device: must be auto, cpu, cuda, "),
     "bad broker": (CAMERA + RULE + '[kafka]\nbootstrap = "x"\n', "$.kafka.bootstrap: must be HOST:PORT"),
     "bad time zone": (CAMERA + RULE + '[site]\ntz = "Mars"\n', "$.site: 'Mars' is no IANA time zone"),
     "open console": (CAMERA + RULE + '[console]\nhost = "0.0.0.0"\n', "$.console: host '0.0.0.0' is reachable"),

@@ -8,10 +8,12 @@ import urllib.request
 
 import pytest
 
+from alerts.store import Store
 from deploy.config import TelemetryConfig
 from deploy.errors import PortInUse
 from deploy.runner import Observation
-from deploy.telemetry import Telemetry, start
+from deploy.telemetry import Telemetry, start, watch
+from tests.deploy.scripted import RULE, ScriptedReasoner, ScriptedScorer, Site
 
 SEEN = Observation("reason", ("w1", "w2"), 1, 1_700_000_000_000_000_000, 0.25, "ok")
 RETRY = Observation("reason", ("w1",), 0, 1_700_000_000_000_000_000, 0.5, "retry")
@@ -48,6 +50,27 @@ def test_metrics_have_no_window_ids() -> None:
     assert "w1" not in text
     for name in ("witness.link.records", "witness.link.duration", "witness.waiting"):
         assert name in text
+
+
+def test_the_engine_and_those_passed_over_are_numbers(site: Site) -> None:
+    """Which one runs and why not another: the names and kinds of the scorer that the line was given."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    with Store.open(site.data) as store:
+        line = site.line(store, ScriptedScorer((RULE,), lambda name, at: False), ScriptedReasoner())
+        watch(Telemetry(meter=MeterProvider([reader]).get_meter("test")), line)
+        data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: [(point.value, dict(point.attributes or {})) for point in metric.data.data_points]  # type: ignore[union-attr]
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert found["witness.engine"] == [(1.0, {"stage": "score", "engine": "scripted", "precision": "fp32"})]
+    assert found["witness.engine.passed_over"] == [
+        (1.0, {"stage": "score", "engine": "tensorrt", "reason": "unavailable"})
+    ]
 
 
 def test_prometheus_serves_the_numbers_and_says_when_it_cannot() -> None:

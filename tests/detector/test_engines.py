@@ -340,7 +340,9 @@ def test_auto_falls_in_order_and_says_why(
         monkeypatch.setattr(rooms, step, rung(step, name))
     with caplog.at_level(logging.INFO, "detector.engines"):
         engine = load_engine("auto", small_folder)
-    assert (engine.name, list(engine.passed_over)) == (chosen, said)
+    assert (engine.name, list(map(str, engine.passed_over))) == (chosen, said)
+    kinds = {EngineUnavailable: "unavailable", EngineMismatch: "mismatch", ExportError: "export", OSError: "system"}
+    assert [one.kind for one in engine.passed_over] == [kinds[type(error)] for error in failing.values()]
     assert f"auto: {chosen}; passed over: {', '.join(said) or 'none'}" in caplog.text
     surprising = any(not isinstance(error, EngineUnavailable) for error in failing.values())
     assert any(record.levelno == logging.WARNING for record in caplog.records) == surprising
@@ -363,7 +365,7 @@ def test_what_onnx_runtime_raises_is_passed_over_as_well(
     monkeypatch.setattr(ort, "_open", lambda *given: Full if given[3] == "cuda" else real(*given))
     engine = load_engine("auto", small_folder)
     assert engine.name == "onnx (CPU)"
-    assert engine.passed_over[1] == (
+    assert str(engine.passed_over[1]) == (
         "onnx on CUDA (onnx (CUDA) failed (BFCArena: no room); set detector.engine to another)"
     )
 
@@ -417,9 +419,12 @@ def test_a_gpu_or_shelf_that_fails_is_passed_over(
     engine = load_engine("auto", small_folder, engines=tmp_path)
     assert engine.name.startswith("onnx")
     if stage == "shelf":
-        assert "Permission denied" in engine.passed_over[0] and "set detector.engines" in engine.passed_over[0]
+        said = engine.passed_over[0].reason
+        assert "Permission denied" in said and "set detector.engines" in said
     else:
-        assert engine.passed_over[0] == ("tensorrt (tensorrt (NVIDIA L4, fp16) failed (out of room); see nvidia-smi)")
+        assert str(engine.passed_over[0]) == (
+            "tensorrt (tensorrt (NVIDIA L4, fp16) failed (out of room); see nvidia-smi)"
+        )
         assert threads == ["pushed", "captures in tensorrt", "popped", "detached"]
     with pytest.raises(EngineUnavailable):
         compiled.open_compiled(small_folder, "fp16", tmp_path, build=False)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deploy.export import run
+from detector import captions
 from detector.adopt import adopt
 from detector.config import DetectorConfig
 from detector.engines import load_engine
@@ -22,6 +23,8 @@ from detector.export import rewrite
 from detector.folder import ARCHITECTURE, FILES, IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, Shape, read_folder
 from detector.pictures import batches, of_frames, of_scenes
 from detector.quantise import add_int8, quantise
+from detector.recall import with_recall
+from detector.rounding import Kept, Rounding, lines
 from detector.scorer import Scorer
 from tests.detector.checkpoint import checkpoint
 from tests.detector.material import rule
@@ -220,6 +223,68 @@ def test_scenes_are_seen_as_a_camera_sees_them(small_folder: ScorerFolder) -> No
     assert all(picture[..., :3].std() > 5 for picture in found) and any(picture[..., 3].any() for picture in found)
 
 
+def test_the_command_counts_and_records_what_8_bits_cost(
+    small_folder: ScorerFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trained folder: its own categories, both precisions on the same scenes; the record says what was printed."""
+    from argparse import Namespace
+
+    from detector import recall
+    from detector.config import GateConfig
+    from detector.measure import measure
+
+    monkeypatch.setattr(recall, "SCENES", 3)
+    monkeypatch.setattr(recall, "SCENE_S", 24.0)
+    said: list[str] = []
+    options = Namespace(model=str(small_folder.path), out=tmp_path / "out", precision="int8", frames=None)
+    assert run(options, said.append, lambda line: None) == 0
+    folder = read_folder(str(tmp_path / "out"))
+    found = folder.record.int8
+    assert found is not None and (found.scenes, found.scene_s) == (3, 24.0) and 0.9 < found.cosine_mean <= 1
+    assert set(found.categories) == set(folder.record.categories)
+    assert found.total.events > 0
+    for line in lines(found):
+        assert line in said
+    watched = [rule(name, watch=captions.watch(name)) for name in sorted(folder.record.categories)]
+    seeds = range(recall.FIRST_SEED, recall.FIRST_SEED + 3)
+    for precision in ("fp32", "int8"):
+        config = DetectorConfig(model=str(folder.path), engine="onnx", precision=precision)
+        measured = measure(Scorer.load(config, watched), watched, GateConfig(), seeds, 24.0)
+        for name, kept in found.categories.items():
+            assert (kept.events, getattr(kept, precision)) == (
+                measured.categories[name].events,
+                measured.categories[name].found,
+            )
+    # Without its 8-bit graph nothing is known of one, and a folder of before has no such field.
+    assert rewrite(folder, tmp_path / "again").record.int8 is None
+    assert read_folder("bundled").record.int8 is None
+
+
+def test_a_loss_is_told_per_category_and_in_all() -> None:
+    found = Rounding(
+        cosine_mean=0.99,
+        cosine_min=0.9,
+        scenes=40,
+        scene_s=40.0,
+        categories={
+            "running": Kept(events=8, fp32=7, int8=8),
+            "fall": Kept(events=10, fp32=9, int8=6),
+            "crowd": Kept(events=0, fp32=0, int8=0),
+        },
+        false_fp32=0.5,
+        false_int8=0.75,
+    )
+    assert list(lines(found)) == [
+        "int8: crowd    no event in these scenes",
+        "int8: fall     10 events, fp32 finds 9, int8 6: recall lost 30.0 points",
+        "int8: running  8 events, fp32 finds 7, int8 8: recall lost -12.5 points",
+        "int8: all categories: 18 events, fp32 finds 16, int8 14: recall lost 11.1 points; false windows per quiet "
+        "minute: fp32 0.50, int8 0.75 (40 synthetic scenes of 40 s, one event is 5.6 points)",
+    ]
+    assert found.total.loss == pytest.approx(2 / 18)
+    assert found.categories["crowd"].loss == 0.0
+
+
 def test_a_checkpoint_needs_frames_for_int8(tmp_path: Path) -> None:
     from argparse import Namespace
 
@@ -238,3 +303,9 @@ def test_a_checkpoint_needs_frames_for_int8(tmp_path: Path) -> None:
         np.zeros((2, 64, 64, 3), np.uint8)
     ).shape == (2, 17, 32)
     assert any(line.startswith("int8: cosine with fp32") for line in said)
+    (not_measured,) = [line for line in said if "recall" in line]
+    assert "no categories of its own" in not_measured and "python -m bench recordings MANIFEST" in not_measured
+    known = read_folder(str(tmp_path / "out")).record.int8
+    assert known is not None and known.cosine_mean > 0.9 and known.scenes == 0
+    with pytest.raises(ExportError, match="no categories of its own"):
+        with_recall(read_folder(str(tmp_path / "out")))

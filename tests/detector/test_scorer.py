@@ -84,11 +84,11 @@ def test_callers_from_several_threads(small: DetectorConfig) -> None:
 
 def test_a_category_that_the_model_does_not_know(small: DetectorConfig, small_folder: ScorerFolder) -> None:
     strange = rule("crowd")
-    reason = unserved(strange, small_folder.record)
+    reason = unserved(strange, small_folder)
     assert reason is not None and "'crowd'" in reason and "use one of abandoned_object" in reason
     with pytest.raises(RuleNotServed, match="rule 'rule-crowd'"):
         Scorer.load(small, [rule(), strange])
-    assert unserved(rule(), small_folder.record) is None
+    assert unserved(rule(), small_folder) is None
 
 
 def test_pool_of_one_token_is_the_cosine_and_a_mask_hides() -> None:

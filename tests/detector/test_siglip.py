@@ -104,7 +104,7 @@ def test_it_serves_rules_of_any_category(adopted: tuple[Path, ScorerFolder], eng
     assert scores.shape == (8, 3) and ((scores > 0) & (scores < 1)).all()
     assert np.abs(scores[:, 0] - scores[:, 2]).min() > 0
     assert "any category" in scorer.describe()
-    assert all(unserved(each, folder.record) is None for each in rules)
+    assert all(unserved(each, folder) is None for each in rules)
     scorer.close()
 
 
@@ -154,7 +154,11 @@ def test_an_event_teaches_little_and_a_turned_camera_becomes_usual() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "said"),
-    [("vit", "'vit'.*no text tower.*SigLIP 2"), ("blip", "'blip'.*another kind.*SigLIP 2"), (None, "cannot be loaded")],
+    [
+        ("swin", "'swin'.*no text tower.*SigLIP 2"),
+        ("blip", "'blip'.*another kind.*SigLIP 2"),
+        (None, "cannot be loaded"),
+    ],
 )
 def test_what_is_no_pair_is_refused_in_one_line(architecture: str | None, said: str, tmp_path: Path) -> None:
     if architecture:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reasoner import checkpoint
 from reasoner.backends.local import LocalBackend
 from reasoner.boxes import Box, from_model
 from reasoner.config import ReasonerConfig
@@ -151,6 +152,29 @@ def test_a_form_whose_library_is_missing_names_it(
 def test_where_packed_weights_stay_packed(method: str, capability: tuple[int, int] | None, stays: bool) -> None:
     packed = quantisation({"quantization_config": {"quant_method": method}})
     assert packed is not None and packed.stays_packed(capability) is stays
+
+
+def test_fp8_that_stays_packed_needs_its_kernel(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is told before loading, and a kernel that cannot be had while loading: not at the first answer."""
+    import importlib.util
+
+    from transformers.integrations import finegrained_fp8
+
+    def unreachable() -> None:
+        raise ImportError("no build of it\nfor this torch")
+
+    packed = quantisation({"quantization_config": {"quant_method": "fp8"}})
+    folder = open_folder(folders["qwen3_vl"])
+    assert packed is not None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "kernels" else object())
+    checkpoint.require(packed, folder, (8, 6))
+    with pytest.raises(ModelUnsupported, match="FP8 weights, which need kernels: pip install kernels"):
+        checkpoint.require(packed, folder, (8, 9))
+    monkeypatch.setattr(finegrained_fp8, "load_finegrained_fp8_kernel", unreachable)
+    with pytest.raises(ModelUnsupported, match=r"cannot be loaded \(no build of it for this torch\); let"):
+        checkpoint._fetch_kernel(folder)
 
 
 def test_planted_code_is_not_run(folders: dict[str, Path], tmp_path: Path) -> None:

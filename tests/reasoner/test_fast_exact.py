@@ -18,7 +18,6 @@ from reasoner.backends import Output, graphs
 from reasoner.backends.draft import Drafts
 from reasoner.backends.early import Early
 from reasoner.backends.local import LocalBackend
-from reasoner.backends.prompted import prompted
 from reasoner.backends.writing import Writing
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed
@@ -31,7 +30,14 @@ Ask = tuple[list[Message], list[Pixels]]
 MODELS = ("bundled", "tiny", "tiny_pixels")
 
 OFF = SpeedConfig(
-    features_mib=0, prefix_mib=0, together=1, prefill_tokens=0, graphs=False, draft_tokens=0, patch_product=False
+    features_mib=0,
+    prefix_mib=0,
+    together=1,
+    prefill_tokens=0,
+    graphs=False,
+    draft_tokens=0,
+    patch_product=False,
+    device_patches=False,
 )
 SWITCHES: dict[str, tuple[dict[str, Any], float]] = {
     "loop": ({}, 0.0),
@@ -41,9 +47,10 @@ SWITCHES: dict[str, tuple[dict[str, Any], float]] = {
     "fixed shapes": ({"graphs": True}, 1e-5),
     "drafts": ({"draft_tokens": 12}, 1e-5),
     "patch product": ({"patch_product": True}, 1e-5),
+    "device patches": ({"device_patches": True}, 0.0),
     "together": ({"together": 4}, 1e-5),
     "all": ({"features_mib": 64, "prefix_mib": 64, "together": 4, "prefill_tokens": 101, "graphs": True,
-             "draft_tokens": 12, "patch_product": True}, 2e-5),
+             "draft_tokens": 12, "patch_product": True, "device_patches": True}, 2e-5),
 }  # fmt: skip
 """Settings, and the largest difference of a log-probability; 0 is bit for bit."""
 
@@ -143,6 +150,19 @@ def test_the_switches_do_what_they_say(line: Line) -> None:
     assert scheduler.most_together == 3
 
 
+def test_a_picture_is_known_again_whatever_it_is_shown_with(line: Line) -> None:
+    """Its key is that of its content, cut or not: the same in every prompt, another for each other picture."""
+    for cut_there in (False, True):
+        backend = line.load(device_patches=cut_there)
+        pictures = {picture.tobytes(): picture for _, shown in line.asks for picture in shown}
+        keys: dict[bytes, bytes] = {}
+        for ask in line.asks:
+            for picture, shown in zip(ask[1], backend.prompt(*ask).pictures, strict=True):
+                assert shown.cut is not cut_there
+                assert keys.setdefault(picture.tobytes(), shown.digest) == shown.digest
+        assert len(set(keys.values())) == len(pictures)
+
+
 def test_answers_are_the_same_after_stale_state_on_the_model(line: Line) -> None:
     """`generate` leaves the deltas of its last caller on the model; whoever wrote them, nothing reads them."""
     backend = line.load()
@@ -207,7 +227,7 @@ def test_a_failing_pass_ends_its_windows_and_no_others(line: Line, monkeypatch: 
 
 
 def writing(backend: LocalBackend, ask: Ask) -> Writing:
-    return Writing(prompted(backend.model, backend.processor.encode(*ask, normalised=False)), 16, backend._ends)
+    return Writing(backend.prompt(*ask), 16, backend._ends)
 
 
 def test_numbers_that_are_none_end_one_of_four(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from detector.rule import Rule
 from detector.window import Window
-from reasoner.backends import open_backend
+from reasoner.backends import apart, open_backend
 from reasoner.backends.local import LocalBackend
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ModelIncomplete
 from reasoner.isolated import Hello, IsolatedBackend, _Lost
-from reasoner.prompt import messages
+from reasoner.pixels import Pixels
+from reasoner.prompt import Message, messages
 from reasoner.reason import Reasoner
 
 CONFIG = ReasonerConfig(isolate=True, timeout_s=20.0, threads=1)
@@ -38,21 +40,50 @@ def isolated() -> Iterator[IsolatedBackend]:
     backend.close()
 
 
+def drawn() -> tuple[list[Message], list[Pixels]]:
+    rng = np.random.default_rng(2)
+    pictures = [rng.integers(0, 256, (2, 96, 160, 3), np.uint8) for _ in range(2)]
+    return messages("Does somebody fall to the ground?", [0.0, 1.0], style="brief"), pictures
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus", "expected"),
+    [
+        ({}, 0, False), ({}, 1, True), ({"device": "cuda:1"}, 2, True), ({"device": "cpu"}, 1, False),
+        ({"isolate": False}, 1, False), ({"isolate": True}, 0, True),
+        ({"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m", "isolate": True}, 1, False),
+        ({"device": "cuda"}, 0, "has no usable GPU"), ({"device": "cuda:2"}, 2, "has 2 GPUs, counted from"),
+        ({"device": "mps"}, 0, "has no usable GPU"),
+    ],
+)  # fmt: skip
+def test_on_a_gpu_the_model_has_a_process_of_its_own(
+    settings: dict[str, Any], gpus: int, expected: bool | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And this one opens no GPU to find that out."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("a context was made"))
+    config = ReasonerConfig(**settings)
+    if isinstance(expected, str):
+        with pytest.raises(ModelFailed, match=expected):
+            apart(config)
+    else:
+        assert apart(config) is expected
+
+
 def test_it_says_what_the_model_says_in_this_process(
     isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule
 ) -> None:
     window = crossing()
     apart, here = (Reasoner(each, CONFIG).reason(window, rule, {}) for each in (isolated, LocalBackend.load(CONFIG)))
     assert apart.output
+    assert "(local in a process of its own," in Reasoner(isolated, CONFIG).describe()
     assert (apart.output, apart.confidence, apart.model) == (here.output, here.confidence, here.model)
     assert (apart.decision, apart.evidence) == (here.decision, here.evidence)
 
 
 def test_it_draws_what_the_model_draws_in_this_process(isolated: IsolatedBackend) -> None:
-    rng = np.random.default_rng(2)
-    pictures = [rng.integers(0, 256, (2, 96, 160, 3), np.uint8) for _ in range(2)]
-    prompt = messages("Does somebody fall to the ground?", [0.0, 1.0], style="brief")
-    apart, here = (each.sample(prompt, pictures, 2, 1.0, 5) for each in (isolated, LocalBackend.load(CONFIG)))
+    apart, here = (each.sample(*drawn(), 2, 1.0, 5) for each in (isolated, LocalBackend.load(CONFIG)))
     assert [output._replace(tokens=()) for output in apart] == [output._replace(tokens=()) for output in here]
     assert apart[0].text != apart[1].text
 
@@ -66,12 +97,16 @@ def test_questions_share_one_process(isolated: IsolatedBackend, crossing: Callab
 
 
 def test_a_killed_process_is_started_again(
-    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule
+    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reasoner, pid = Reasoner(isolated, CONFIG), isolated.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.1)
+    with monkeypatch.context() as hasty:
+        # The first answer of a process takes longer, for what is compiled then: it is not killed over that.
+        hasty.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=0.01))
+        assert isolated.answer(*drawn()).text
     assert reasoner.reason(crossing(), rule, {}).output
     assert isolated.pid != pid
     assert isolated.counts["restarts"] == 1

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.boxes import Box, from_model
-from reasoner.parse import MAX_LENGTH, Parsed, parse, yes_or_no
+from reasoner.parse import MAX_LENGTH, Parsed, parse
+from reasoner.polarity import yes_or_no
 
 Claims = list[tuple[str, list[tuple[float, ...]], float | None]]
 
@@ -166,11 +167,47 @@ def test_the_bundled_language() -> None:
     [
         ("Yes. It does.", True), ("yes", True), ("No, nothing.", False), ("Northbound traffic", None),
         ("Yesterday", None), ("是的,有人摔倒。", True), ("没有。", False), ("不是", False), ("有人", True), ("", None),
-        ("A red car.", None), ("**Yes**", True),
+        ("A red car.", None), ("**Yes**", True), ("Yes or no", None), ("No/Yes.", None), ("Yes | No", None),
+        ("Yes, no person", True), ("No order is seen", False), ("Yes. Nobody.", True), ("是否有人摔倒", None),
+        ("有没有人", None), ("是/否", None), ("是不是摔倒", None), ("是。", True),
     ],
 )  # fmt: skip
 def test_yes_or_no(answer: str, expected: bool | None) -> None:
     assert yes_or_no(answer) is expected
+
+
+TWICE: list[tuple[str, str, bool | None]] = [
+    ("no, then yes", "<answer>No.</answer><answer>Yes.</answer>", None),
+    ("yes, then no", "<think>a</think><answer>Yes. It falls.</answer>\n<answer>No. Nothing.</answer>", None),
+    ("no between two that agree", "<answer>Yes</answer><answer>No</answer><answer>Yes</answer>", None),
+    ("the other cut short", "<think>a</think><answer>No.</answer><answer>Yes. A per", None),
+    ("the other with tags", "<answer>No.</answer><answer><obj></obj> Yes.</answer><answer>No.</answer>", None),
+    ("around a thinking", "<answer>No.</answer><think>wait</think><answer>Yes.</answer>", None),
+    ("in Chinese", "<answer>没有。</answer><answer>是的。</answer>", None),
+    ("the same twice", "<think>a</think><answer>No.</answer><answer>No.</answer>", False),
+    ("the same in two languages", "<answer>Yes. It falls.</answer><answer>是的，有人摔倒。</answer>", True),
+    ("one says neither", "<answer>A red car.</answer><answer>Yes.</answer>", True),
+    ("one in the thinking", "<think>say <answer>No</answer>?</think><answer>Yes.</answer>", True),
+    ("one in a thinking opened before", "say <answer>No</answer>?</think><answer>Yes.</answer>", True),
+    ("a thinking that is not closed", "<think>hm <answer>Yes.</answer>", True),
+    ("taken back inside", "<answer>Yes. A person falls. No. Nothing happens.</answer>", None),
+    ("taken back behind", "<think>a</think><answer>No. A person walks.</answer> Yes, a person falls.", None),
+    ("taken back in a line", "<answer>Yes\nNo</answer>", None),
+    ("taken back in Chinese", "<answer>是的，有人摔倒。不是，他坐下。</answer>", None),
+    ("taken back without tags", "Yes. A person falls. No, he sits.", None),
+    ("said again", "<answer>No. A person walks. No.</answer> No.", False),
+    ("a no that is a word", "<answer>Yes. A person falls. No one helps. Not once.</answer>", True),
+    ("a no that is asked for", "<answer>Yes. A person falls. Is anybody near? No.</answer>", True),
+    ("a yes in the thinking", "<think>Is it a fall? Yes. No. Yes, it is.</think><answer>No. A walk.</answer>", False),
+    ("words behind", "<answer>No.</answer> There is no fall.", False),
+]
+
+
+@pytest.mark.parametrize(("output", "yes"), [row[1:] for row in TWICE], ids=[row[0] for row in TWICE])
+def test_what_says_yes_and_no_says_neither(output: str, yes: bool | None) -> None:
+    parsed = parse(output)
+    assert parsed.yes is yes
+    assert parsed.answer is not None
 
 
 PIECES = st.sampled_from(
@@ -200,6 +237,7 @@ def test_any_text_is_parsed_and_offsets_hold(output: str) -> None:
 @pytest.mark.parametrize(
     "unit",
     ["<obj>", "<box>[1,2,3,4]</box>", "<obj>a</obj><box>[1,2,3,4]</box>at<t>1</t>s ", "<t>", "<answer>", "1-2s ",
+     "\n ", "No. ", "<think></think>",
      '{"bbox_2d":', '{"bbox_2d":[1,2,3,4],"label":"', "<", "at ", "[", "1", "12:34 - ", "<t>1-1-1-1</t>"],
 )  # fmt: skip
 def test_time_grows_no_faster_than_the_output(unit: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reasoner.errors import PromptMismatch
 from reasoner.folder import Notes
-from reasoner.pixels import Footage, PatchSpec, fit, patchify, resize_frames
+from reasoner.pixels import Footage, PatchSpec, cut_patches, cut_there, fit, patchify, resize_frames, uncut
 from reasoner.processor import Processor
 from reasoner.prompt import messages
 
@@ -131,6 +131,49 @@ def test_video_pixels_equal_transformers_class() -> None:
     spec = PatchSpec()
     groups = resize_frames(frames, (w * 16, h * 16)).reshape(t, 2, h * 16, w * 16, 3)
     assert float((patchify(groups, spec) - theirs["pixel_values_videos"]).abs().max()) <= 1e-6
+
+
+SPECS = [
+    PatchSpec(),
+    PatchSpec(patch_px=14, mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28)),
+    PatchSpec(patch_px=7, temporal=1, merge=1),
+    PatchSpec(patch_px=6, temporal=3, merge=3),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.patch_px} px, {spec.temporal}, {spec.merge}")
+@pytest.mark.parametrize("groups", [1, 2, 5])
+@pytest.mark.parametrize("blocks", [(1, 1), (2, 3), (5, 2)])
+def test_patches_cut_on_the_device_are_those_cut_before(spec: PatchSpec, groups: int, blocks: tuple[int, int]) -> None:
+    """Bit for bit, for one picture in all slots and for one in each; no byte more than the frames' own is moved."""
+    height, width = (count * spec.factor for count in blocks)
+    grid = (groups, height // spec.patch_px, width // spec.patch_px)
+    for slots in {1, spec.temporal}:
+        frames = np.random.default_rng(groups).integers(0, 256, (groups, slots, height, width, 3), np.uint8)
+        rows = uncut(frames, spec)
+        assert rows.dtype == torch.uint8 and rows.numel() == frames.size
+        assert torch.equal(cut_there(rows, grid, spec), cut_patches(frames, spec))
+    with pytest.raises(ValueError, match="cannot be cut"):
+        uncut(frames[:, :, 1:], spec)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+@pytest.mark.parametrize("alike", [True, False])
+def test_uncut_pictures_end_as_the_same_tensors(tiny: Path, count: int, alike: bool) -> None:
+    """Images of one size and of several, one in two slots among them; an odd number of video frames is filled up."""
+    ours = Processor.load(tiny, min_pixels=1024)
+    images = [picture(64, 96 if alike else 64 + 32 * (seed % 3), seed) for seed in range(count)]
+    if not alike:
+        images[-1] = np.stack([picture(64, 96, 7), picture(64, 96, 8)])
+    footage = Footage(np.stack([picture(96, 64, seed) for seed in range(count)]), tuple(map(float, range(count))))
+    prompt = [*messages("Why?", [float(k) for k in range(count)]), *VIDEO]
+    whole = ours.encode(prompt, [*images, footage])
+    moved = ours.encode(prompt, [*images, footage], normalised=False, cut=False)
+    assert not {"pixel_values", "pixel_values_videos"} & set(moved)
+    assert {moved[name].dtype for name in ("image_frames", "video_frames")} == {torch.uint8}
+    made = ours.normalise(moved)
+    assert set(made) == set(whole)
+    assert all(torch.equal(made[name], whole[name]) for name in whole)
 
 
 def test_motion_pairs_fill_both_slots(tiny: Path) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from reasoner.backends import Output
 from reasoner.backends.local import LocalBackend
-from reasoner.backends.prompted import prompted
 from reasoner.backends.writing import Writing
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed
@@ -98,7 +97,7 @@ def test_an_answer_may_be_over_with_its_first_token(
 ) -> None:
     """As `generate` has it, for one answer and for several that share a prompt."""
     backend, ask = load(tiny), asked()
-    first = Writing(prompted(backend.model, backend.processor.encode(*ask, normalised=False)), 1, frozenset())
+    first = Writing(backend.prompt(*ask), 1, frozenset())
     assert backend.scheduler is not None
     backend.scheduler.answer(first)
     ends = first.written[:1]
