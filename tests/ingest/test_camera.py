@@ -89,7 +89,8 @@ def test_coarse_frames_and_an_exact_cut(server: SimulatedServer) -> None:
         cut = watched.camera.cut(start, end, 8.0)
         assert (cut.expected, len(cut.frames), cut.corrupt, cut.source_size, cut.epoch) == (9, 9, 0, (384, 216), 1)
         for index, fine in enumerate(cut.frames):
-            assert abs(fine.stamp.utc_ns - (start + index * S // 2)) <= S // 50
+            # Half a frame, and clocks that tick in milliseconds.
+            assert abs(fine.stamp.utc_ns - (start + index * S // 2)) <= S // 50 + S // 1000
             assert read_jpeg(fine.jpeg) == shown_at(server, fine.stamp.utc_ns)
         assert cut.clip is not None
         assert cut.clip.start_utc_ns <= start
