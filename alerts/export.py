@@ -153,7 +153,8 @@ def usable(alert: Alert) -> list[EvidenceItem]:
 
 
 def _answer(alert: Alert, video: Video, lang: Language) -> str:
-    start_s = video.seconds(alert.time.onset)
+    # What began before the examined window was not seen to begin.
+    start_s = video.seconds(max(alert.time.onset, alert.time.window[0]))
     last = max([alert.time.end or alert.time.peak, *(item.time for item in alert.evidence)])
     what = plain(happening(alert.category, lang))
     return _YES[lang].format(what, start_s, max(video.seconds(last), start_s))

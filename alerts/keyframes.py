@@ -16,14 +16,17 @@ Role = Literal["context", "subject", "onset", "peak"]
 def keyframes(
     window: Window, alert_id: str, subjects: Iterable[int], onset_ns: int, peak_ns: int
 ) -> tuple[Keyframe, ...]:
-    """The first frame, those that evidence names (`subjects`), and those nearest to onset and peak."""
+    """The first frame, those that evidence names (`subjects`), and those nearest to onset, where it was seen, and
+    peak."""
     frames = window.cut.frames
     onset, peak = (
         min(range(len(frames)), key=lambda i: abs(frames[i].stamp.utc_ns - moment)) for moment in (onset_ns, peak_ns)
     )
     roles: dict[int, Role] = {0: "context"}
     roles |= dict.fromkeys(subjects, "subject")
-    roles |= {onset: "onset", peak: "peak"}
+    if onset_ns >= frames[0].stamp.utc_ns:
+        roles[onset] = "onset"
+    roles[peak] = "peak"
     return tuple(
         Keyframe(
             uri=evidence_uri(alert_id, frame_name(index)),

@@ -69,7 +69,16 @@ def decide(
         return Rejected(reason="no_evidence")
     if latest is not None and continues(latest, verdict, rule.cooldown_s):
         return Merged(alert=merge(latest, verdict, window, now_utc_ns))
-    return New(alert=from_verdict(verdict, window, rule, camera, origin, now_utc_ns))
+    return New(alert=from_verdict(_after(latest, verdict, window), window, rule, camera, origin, now_utc_ns))
+
+
+def _after(latest: Alert | None, verdict: Verdict, window: Window) -> Verdict:
+    """The onset of a new alert may lie before its window, but not before that of an alert which is over: what went on
+    then was the other's, and the alert whose onset is last is the one to go on with."""
+    if latest is None:
+        return verdict
+    earliest_ns = min(window.cut.frames[0].stamp.utc_ns, utc_ns(latest.time.onset) + 1_000_000)
+    return msgspec.structs.replace(verdict, onset_utc_ns=max(verdict.onset_utc_ns, earliest_ns))
 
 
 def last_supported_ns(alert: Alert) -> int:

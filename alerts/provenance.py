@@ -98,6 +98,7 @@ class AlertTime(msgspec.Struct, frozen=True, kw_only=True):
     """When it happened (not when it was processed)."""
 
     onset: Utc
+    """Before `window` where the event went on already in the first picture and the first look had begun to see it."""
     peak: Utc
     """Shown first to the operator."""
     end: Utc | None

@@ -16,6 +16,8 @@ from detector.config import GateConfig
 from detector.rule import Rule
 from detector.window import Span, window_id
 
+SILENCE_S = 6.0
+"""A heat does not outlast a longer time without frames; cameras may look only once in 5 s."""
 HISTORY = 64
 """Scores remembered per camera and rule, so that a span can show what came before it."""
 
@@ -162,8 +164,10 @@ class Gate:
                 lane.hot and self._padded_ns(lane.stretch.first_ns, utc_ns) > self._ns(self._config.max_span_s)
             ):
                 flagged.append(self._close(camera_id, epoch, index, lane, now))
-        if lane.heat is not None and not lane.hot and utc_ns - lane.heat[1] >= self._ns(self._config.wait_s):
-            lane.heat = None
+        if lane.heat is not None:
+            longest_s = SILENCE_S if lane.hot else self._config.wait_s
+            if utc_ns - lane.heat[1] >= self._ns(longest_s):
+                lane.heat = None
         lane.seen.append((utc_ns, score))
         if lane.hot:
             lane.heat = (lane.heat[0] if lane.heat else utc_ns, utc_ns)

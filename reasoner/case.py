@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 HEATING_S = 1.0
-"""An event is under way for about so long before the scorer is hot: in 11 alerts of 360 simulated scenes whose window
-began in the middle of the event, 0.7 to 2.9 s, median 1.3 s."""
+"""An event is under way for at least about so long before the scorer is hot: in 11 alerts of 360 simulated scenes whose
+window began in the middle of the event, 0.7 to 2.9 s, median 1.3 s, which would be too early for every second one."""
 
 
 class Weighed(NamedTuple):
@@ -103,7 +103,8 @@ class Case(NamedTuple):
         )
 
     def _when(self) -> tuple[int, int | None]:
-        """Onset and end in UTC of exact frames: the answer's span, else the claims' times, else the hot part."""
+        """Onset and end in UTC, of exact frames but for an onset before the first: the answer's span, else the claims'
+        times, else the hot part."""
         frames = self.window.cut.frames
         times_s = [self.window.seconds(index) for index in range(len(frames))]
         spans = [(span.start_s, span.end_s) for span in self.parsed.spans]

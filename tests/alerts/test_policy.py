@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -12,6 +13,7 @@ from alerts.birth import PRIORITY
 from alerts.cloudevent import headers
 from alerts.instant import utc_ns, utc_text
 from alerts.policy import Merged, New, Outcome, Rejected, closed, decide, last_supported_ns
+from alerts.store import Store
 from detector.rule import Severity
 from tests.alerts import sample
 
@@ -84,6 +86,42 @@ def test_no_latest_alert_is_a_new_alert() -> None:
 @pytest.mark.parametrize("state", ["closed", "retracted"])
 def test_an_alert_that_is_over_takes_nothing_more(state: Any) -> None:
     assert isinstance(judged(5.0, replace(FIRST, state=state)), New)
+
+
+def begun_before(offset_s: float, before_s: float, latest: Alert | None) -> Outcome:
+    """What is made of a window in whose first picture the event goes on already."""
+    window = sample.window(offset_s)
+    onset_ns = window.cut.frames[0].stamp.utc_ns - round(before_s * 1e9)
+    verdict = replace(sample.verdict(window), onset_utc_ns=onset_ns)
+    return decide(verdict, window, sample.RULE, sample.CAMERA, sample.ORIGIN, latest, 0)
+
+
+def test_an_onset_before_the_window_is_told_and_no_picture_is_called_so() -> None:
+    outcome = begun_before(0.0, 3.0, None)
+    assert isinstance(outcome, New)
+    alert, first_ns = outcome.alert, sample.window().cut.frames[0].stamp.utc_ns
+    assert utc_ns(alert.time.onset) == first_ns - 3 * 10**9
+    assert alert.time.onset < alert.time.window[0] <= alert.time.peak
+    assert "onset" not in {frame.role for frame in alert.media.keyframes}
+    assert alert.media.clip.pre_roll_s >= 0
+
+
+@pytest.mark.parametrize("state", ["closed", "retracted"])
+def test_windows_after_an_alert_that_is_over_make_one_more_and_no_more(state: Any, tmp_path: Path) -> None:
+    """However early their event began: the next window goes on with the new alert, not with the one that is over."""
+    outcomes = []
+    with Store.open(tmp_path / "data") as store:
+        for offset_s in (0.0, 1.5, 2.5, 3.0):
+            window = sample.window(offset_s)
+            latest = store.latest_alert(sample.CAMERA.id, sample.RULE.id)
+            outcome = begun_before(offset_s, 4.0, latest) if latest else New(alert=replace(FIRST, state=state))
+            store.flag(window.span)
+            store.put_window(window)
+            keep = store.merge if isinstance(outcome, Merged) else store.raise_alert
+            assert isinstance(outcome, (New, Merged))
+            keep(window.window_id, outcome.alert, sample.verdict(window))
+            outcomes.append(type(outcome))
+    assert outcomes == [New, New, Merged, Merged]
 
 
 def test_rejected_by_the_reasoner() -> None:

@@ -81,11 +81,17 @@ def test_a_span_knows_its_peak_and_what_came_before() -> None:
 
 
 def test_a_span_knows_since_when_it_has_been_hot() -> None:
-    """Spans of one heat know of its beginning, a pause of `wait_s` begins another."""
+    """Spans of one heat know of its beginning, a pause of `wait_s` or a long silence begins another."""
     lasting, late = [(10 + t, 0.9) for t in (0, 1, 2, 3, 5, 6)], [(20, 0.9), (21, 0.1), (22, 0.1), (23, 0.9)]
     spans, _ = run([(9, 0.1), *lasting, (17, 0.1), (18, 0.1), *late])
     seen = [(span.first_hot_utc_ns / SECOND, (span.hot_since_utc_ns or 0) / SECOND) for span in spans]
     assert seen == [(10, 10), (13, 10), (16, 10), (20, 20), (23, 23)]
+
+
+@pytest.mark.parametrize(("silence_s", "since_s"), [(1, 10), (5, 10), (7, 19), (400, 412)])
+def test_a_heat_does_not_outlast_a_silence(silence_s: float, since_s: float) -> None:
+    spans, _ = run([(10, 0.9), (11, 0.9), (12, 0.9), (12 + silence_s, 0.9)])
+    assert (spans[-1].hot_since_utc_ns or 0) / SECOND == since_s
 
 
 def test_a_new_epoch_closes_and_an_old_one_is_ignored() -> None:
