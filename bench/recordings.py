@@ -76,6 +76,10 @@ class ClipFigures(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the clips; `schema()` of what is printed is generated from it."""
 
+    scorer: str
+    """Name of the model."""
+    precision: str
+    """What its engine computed in, as `fp32`, whatever was asked for."""
     wanted: Count
     told: Count
     false: Count
@@ -94,10 +98,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Raises SystemExit with one line for a manifest, a clip or a model that cannot be read. Before any clip is played
-    all are looked for."""
+    all are looked for, and so is a rule that both models serve."""
     from bench.accuracy.models import Models, Wanted
     from deploy.config import DEMO_RULES, load_rules
     from detector.errors import DetectorError
+    from detector.scorer import unserved
     from reasoner.errors import ReasonerError
 
     clips = labelled(options.manifest)
@@ -106,8 +111,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         models = Models(Wanted(scorer=options.scorer, reasoner=options.model, rules=rules, precision=options.precision))
     except (DetectorError, ReasonerError) as error:
         raise SystemExit(f"python -m bench recordings: {error}") from None
+    if not models.rules:
+        reason = unserved(rules[0], models.folder) or models.reasoner.supports(rules[0])
+        raise SystemExit(f"python -m bench recordings: the models serve no rule, so that nothing is told: {reason}")
     rows = [_row(clip, options.manifest.parent / clip.file, models) for clip in clips]
     figures = Figures(
+        scorer=models.folder.record.name,
+        precision=models.precision,
         wanted=sum(row.wanted for row in rows),
         told=sum(row.told for row in rows),
         false=sum(row.false for row in rows),
@@ -187,7 +197,10 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
         alerts = ", ".join(f"{a['category']} at {a['onset_s']} s ({a['p']}, {a['decision']})" for a in row["alerts"])
         wanted = f"wanted {', '.join(row['events'])}" if row["events"] else "nothing wanted"
         yield f"{row['file']} ({row['seconds']:g} s, {row['windows']} windows): {wanted}; {alerts or 'no alert'}"
-    yield f"{figures['told']} of {figures['wanted']} told, {figures['false']} false in {figures['minutes']} minutes"
+    yield (
+        f"{figures['told']} of {figures['wanted']} told, {figures['false']} false in {figures['minutes']} minutes; "
+        f"scorer {figures['scorer']} in {figures['precision']}"
+    )
 
 
 def schema() -> dict[str, Any]:

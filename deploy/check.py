@@ -163,7 +163,8 @@ def _reasoner_folder(config: Config) -> list[Row]:
 
 
 def _memory(config: Config) -> list[Row]:
-    """Whether a local model will fit, from its folder and its device alone; a small one is not worth a word."""
+    """Whether a local model will fit, from its folder and its device alone, and where the kernel that its weights need
+    comes from; a small one is not worth a word."""
     from reasoner.checkpoint import locate
     from reasoner.folder import open_folder
 
@@ -177,6 +178,7 @@ def _memory(config: Config) -> list[Row]:
         from reasoner.checkpoint import require
         from reasoner.device import device_of
         from reasoner.forecast import forecast
+        from reasoner.hub_kernel import fp8_kernel
         from reasoner.quantised import quantisation
 
         device, packed = device_of(settings.device), quantisation(folder.config)
@@ -185,7 +187,11 @@ def _memory(config: Config) -> list[Row]:
         found = forecast(folder, settings, device)
     except ReasonerError as error:
         return [Row("FAIL", "reasoner", one_line(error))]
-    return [Row("warn" if found.crowded else "ok" if found.fits else "FAIL", "memory", found.text)]
+    rows = [Row("warn" if found.crowded else "ok" if found.fits else "FAIL", "memory", found.text)]
+    if packed is not None and packed.kernels and packed.stays_packed(device.capability):
+        local, text = fp8_kernel()
+        rows.append(Row("ok" if local else "warn", "FP8 kernel", text))
+    return rows
 
 
 def _reasoner(config: Config) -> list[Row]:

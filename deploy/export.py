@@ -92,10 +92,11 @@ def _recall(folder: ScorerFolder, say: Callable[[str], None], note: Callable[[st
     from detector.rounding import lines
 
     if reason := recall.uncounted(folder):
-        say(
-            f"int8: recall not measured: {reason}; on labelled recordings of the site `python -m bench recordings "
-            f"MANIFEST --scorer {folder.path} --precision int8` counts it, and with fp32 beside it what is lost"
+        counts = (
+            f"; on labelled recordings of the site `python -m bench recordings MANIFEST --scorer {folder.path} "
+            "--precision int8` counts it, and with fp32 beside it what is lost"
         )
+        say(f"int8: recall not measured: {reason}{counts if folder.record.shape.has_text else ''}")
         return folder
     note(f"export: counting the recall of fp32 and int8 on {recall.SCENES} synthetic scenes; a minute or two")
     folder = recall.with_recall(folder)

@@ -74,7 +74,12 @@ def _compile(arguments: Namespace, say: Say, note: Say) -> int:
 
 ACTIONS = (
     Action("list", "name, folder and categories of each model that is here", _list_arguments, _list),
-    Action("pull", "fetch a checkpoint, pinned and checked, for use without a network", _pull_arguments, _pull),
+    Action(
+        "pull",
+        "fetch a checkpoint, pinned and checked, for use without a network (FP8 forms: see check)",
+        _pull_arguments,
+        _pull,
+    ),
     Action(
         "export",
         "a SigLIP 2 or ViT checkpoint, or a trained scorer, to a folder that every engine runs",

@@ -1,7 +1,8 @@
 """`witness models pull`: a checkpoint fetched once, pinned to a commit, each file compared with its hash.
 
 Only safetensors and text beside them are taken, so that nothing in the folder can run. A pull that was killed goes on
-where it was; one that ends leaves a folder that opens without a network.
+where it was; one that ends leaves a folder that opens without a network. The kernel of FP8 weights is code, so it is
+not pulled: transformers fetches it when the model is loaded (`reasoner/hub_kernel.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A checkpoint by its name: where it lies, and its weights through the real transformers class.
 
-Nothing is fetched here: `witness models pull` does that, and afterwards no network is needed.
+No file of it is fetched here: `witness models pull` does that. Only packed FP8 weights need the network when they are
+loaded, for their kernel (`hub_kernel.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from reasoner.config import ReasonerConfig
 from reasoner.errors import ModelFailed, ModelIncomplete, ModelUnsupported
 from reasoner.folder import BUNDLED, ModelFolder
+from reasoner.hub_kernel import FP8_KERNEL, LOCAL, WITHOUT
 from reasoner.pulled import pulled_folder
 from reasoner.quantised import Quantisation, quantisation
 
@@ -145,10 +147,10 @@ def _fetch_kernel(folder: ModelFolder) -> None:
     try:
         if load is not None:
             load()
-    except (ImportError, OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the hub's client, the network below it and the kernel's own code share no class
         raise ModelUnsupported(
             f"model {folder.name}: transformers' FP8 kernel cannot be loaded ({' '.join(str(error).split())[:160]}); "
-            "let this machine reach the hub once, or take a vLLM server or the AWQ form"
+            f"let this machine reach the hub, or set {LOCAL}={FP8_KERNEL}=FOLDER; {WITHOUT}"
         ) from error
 
 

@@ -65,8 +65,8 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Probability of a yes below which the first token ends it."""
     isolate: bool | None = None
     """Run a local model in a process of its own, which is killed and started again when it dies or hangs. Left out: on
-    a GPU only, where one fault spoils the whole process; for the bundled model on a CPU a second process costs as much
-    start and memory as the model itself."""
+    a CUDA GPU only, where one fault spoils the whole process; for the bundled model on a CPU a second process costs as
+    much start and memory as the model itself."""
 
     speed: SpeedConfig = SpeedConfig()
     """How a local model is run."""

@@ -38,7 +38,7 @@ GREETING = 0
 START_S = 600.0
 """Loading a large model from a cold disk takes minutes; longer than this it hangs."""
 FIRST_ANSWER_S = 180.0
-"""On a GPU, kernels are compiled and graphs captured by a process's first answer."""
+"""On a GPU, kernels are compiled and graphs captured by a process's first answer: what it has, and who waits for it."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GRACE_S = 2.0
@@ -117,7 +117,7 @@ class IsolatedBackend:
         except _Lost as error:
             log.error("the process of model %s %s; the question is asked once more", self.name, error)
         try:
-            with self._turn(self._again, within_s):
+            with self._turn(self._again, _patience_s(self._child, within_s)):
                 return self._attempt(method, values, within_s)
         except _Lost as error:
             raise ModelFailed(
@@ -196,7 +196,7 @@ class _Child:
         self._waiting: dict[int, Future[Any]] = {GREETING: self._hello}
         self._numbers = itertools.count(GREETING + 1)
         self._gone = False
-        self._warm = False
+        self.warm = False
         """It has answered before."""
         self.process = spawn.Process(target=serve, args=(theirs, config), name="reasoner", daemon=True)
         self.process.start()
@@ -209,10 +209,10 @@ class _Child:
         number, reply = next(self._numbers), Future[Any]()
         self._waiting[number] = reply
         answers = method != "fitted"
-        if answers and not self._warm:
-            within_s = max(within_s, FIRST_ANSWER_S)
+        if answers:
+            within_s = _patience_s(self, within_s)
         said = self._until(within_s, reply, (number, method, values))
-        self._warm = self._warm or answers
+        self.warm = self.warm or answers
         return said
 
     def greeting(self, within_s: float) -> Any:
@@ -262,6 +262,11 @@ class _Child:
             self._gone = True
             for waiting in list(self._waiting.values()):
                 waiting.cancel()
+
+
+def _patience_s(child: _Child | None, within_s: float) -> float:
+    """For an answer of this process; None: of one that is not started yet."""
+    return within_s if child is not None and child.warm else max(within_s, FIRST_ANSWER_S)
 
 
 def serve(pipe: Connection, config: ReasonerConfig) -> None:

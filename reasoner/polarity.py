@@ -8,12 +8,14 @@ from reasoner.scanner import TAG, Mark
 
 _BOTH = re.compile(
     r"(?:(?:yes|true)\s{0,2}(?:[/|]|or|and|或)\s{0,2}(?:no|false)|(?:no|false)\s{0,2}(?:[/|]|or|and|或)\s{0,2}(?:yes|true))"
-    r"(?![a-z])|是\s?[/或]?\s?否|有\s?[/或]?\s?(?:没有|无)|是不是",
+    r"(?=[\"'*)）]{0,3}[ \t]{0,2}(?:[.。!！?？;；\r\n]|$))"
+    r"|是\s?[/或]?\s?否(?!定的)|有\s?(?:[/或]\s?)?没有|有\s?[/或]\s?无|有\s?无(?!人(?!员))|是不是",
     re.IGNORECASE,
 )
-"""A choice repeated, not made."""
+"""A choice repeated, not made. In English it ends its sentence ("Yes and no one helps" is none); 无人 is "unattended",
+是否定的 "is negative"."""
 _YES = re.compile(r"(?:yes|true|是的?|有|存在|出现|发生)(?![a-z])", re.IGNORECASE)
-_NO = re.compile(r"(?:no|none|false|否|不是|没有|没|无|未|不)(?![a-z])", re.IGNORECASE)
+_NO = re.compile(r"(?:no|none|false|是否定的|否|不是|没有|没|无|未|不)(?![a-z])", re.IGNORECASE)
 _ALONE = re.compile(
     r"(?:^|[.。!！;\n])[\s\"'*]{0,4}(?:(?P<yes>yes|是的?)|no|否|不是?|没有)(?=[\"'*]{0,2}\s{0,2}(?:[.。,!！;:\n]|$))",
     re.IGNORECASE,

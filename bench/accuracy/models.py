@@ -44,13 +44,19 @@ class Models:
         self.ingest = IngestConfig()
         self.folder: ScorerFolder = read_folder(wanted.scorer)
         self._engine: Engine = load_engine(self.detector.engine, self.folder, threads=1, precision=wanted.precision)
-        self.reasoner: Reasoner = Reasoner.load(ReasonerConfig(model=wanted.reasoner, threads=1))
+        # In this process, which is a worker already: on a GPU each would start a second one otherwise.
+        self.reasoner: Reasoner = Reasoner.load(ReasonerConfig(model=wanted.reasoner, threads=1, isolate=False))
         self.rules = served(wanted.rules, self.folder, self.reasoner)
         self.origin = Origin(review_below=self.reasoner.config.review_below)
 
     def scorer(self) -> RecordingScorer:
         """A fresh one: it has seen no camera yet."""
         return RecordingScorer(self.folder, self._engine, self.rules, self.detector.max_batch)
+
+    @property
+    def precision(self) -> str:
+        """What the scorer's engine computes in, as `fp32`."""
+        return self._engine.precision
 
     def strict(self) -> tuple[float, ...]:
         """Each rule's threshold for a scorer that stands by itself."""

@@ -57,8 +57,8 @@ class Backend(Protocol):
 
 
 def apart(config: ReasonerConfig) -> bool:
-    """Whether a local model runs in a process of its own: as `isolate` says, else where it runs on a GPU. The GPUs are
-    counted and none is opened: no CUDA context in this process. Raises ModelFailed for a GPU that is not there."""
+    """Whether a local model runs in a process of its own: as `isolate` says, else where it runs on a CUDA GPU. These
+    are counted and none is opened: no context in this process. Raises ModelFailed for a GPU that is not there."""
     if config.backend != "local" or config.isolate is not None:
         return config.backend == "local" and config.isolate is True
     from reasoner.checkpoint import resolved

@@ -58,7 +58,8 @@ class Weigher:
     def __call__(self, seed: int) -> list[Weighed]:
         """The windows of the scene of a seed, in order of time."""
         reasoner = self._reasoner = self._reasoner or Reasoner.load(
-            ReasonerConfig(model=self.model, threads=self.threads)
+            # Nobody closes a weigher, and its worker is a process already.
+            ReasonerConfig(model=self.model, threads=self.threads, isolate=False)
         )
         known = read_folder(self.scorer).record.categories
         rules = [rule for category in sorted(known) if reasoner.supports(rule := rule_of(category)) is None]

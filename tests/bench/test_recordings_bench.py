@@ -21,6 +21,7 @@ from bench.recordings import (
     run,
     schema,
 )
+from detector.folder import read_folder
 
 
 def event(start_s: float, end_s: float, alert: str) -> LabelledEvent:
@@ -63,12 +64,15 @@ ONE = ClipFigures(
 
 @pytest.mark.parametrize("clips", [(), (ONE,)])
 def test_what_is_printed_holds_to_the_schema(clips: tuple[ClipFigures, ...]) -> None:
-    found = msgspec.to_builtins(Figures(wanted=1, told=1, false=0, minutes=0.21, clips=clips))
+    found = msgspec.to_builtins(
+        Figures(scorer="a", precision="int8", wanted=1, told=1, false=0, minutes=0.21, clips=clips)
+    )
     printed = json.loads(json.dumps({"bench": "recordings", **found, "machine": {}}))
     validator = jsonschema.Draft202012Validator(schema())
     validator.validate(printed)
     assert not validator.is_valid({**printed, "more": 1}) and not validator.is_valid({**printed, "told": -1})
     assert len(list(lines(found))) == len(clips) + 1
+    assert list(lines(found))[-1] == "1 of 1 told, 0 false in 0.21 minutes; scorer a in int8"
 
 
 @pytest.mark.parametrize(
@@ -101,3 +105,10 @@ def test_a_missing_model_and_a_clip_that_is_no_video_are_one_line(tmp_path: Path
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(SystemExit, match=r"recordings: .*a\.mp4: cannot be read as a video"):
         _row(LabelledClip(file="a.mp4"), tmp_path / "a.mp4", None)
+
+
+def test_the_figures_name_what_ran(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_bytes(b"[]")
+    options = argparse.Namespace(manifest=tmp_path / "list.json", scorer="bundled", precision="auto", model="bundled")
+    found = run(options)
+    assert found["scorer"] == read_folder("bundled").record.name and found["precision"] in ("fp32", "fp16")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import recordings
 from deploy import export as command
 from deploy.check import examine
 from deploy.config import Config
@@ -147,8 +148,14 @@ def test_the_command_writes_it_and_rules_are_refused_in_one_line(tmp_path: Path)
     assert command.run(options, said.append, lambda line: None) == 0
     assert any("no text tower" in line and "detector.model" not in line for line in said)
     assert not any(line.startswith("[detector] model") for line in said), "no configuration uses it"
+    assert not any("bench recordings" in line for line in said), "without a rule nothing counts it there"
     folder = read_folder(str(tmp_path / "out"))
     assert folder.record.int8 is not None
+    (tmp_path / "list.json").write_bytes(b"[]")
+    asked = Namespace(manifest=tmp_path / "list.json", scorer=str(folder.path), precision="int8", model="bundled")
+    with pytest.raises(SystemExit, match=r"recordings: the models serve no rule.*out has no text tower") as ended:
+        recordings.run(asked)
+    assert "\n" not in str(ended.value)
     with pytest.raises(RuleNotServed, match=r"rule-fall.*out has no text tower.*bundled.*SigLIP 2") as caught:
         Scorer.load(DetectorConfig(model=str(folder.path), engine="onnx"), [rule()])
     assert "\n" not in str(caught.value)

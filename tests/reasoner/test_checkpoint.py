@@ -177,6 +177,49 @@ def test_fp8_that_stays_packed_needs_its_kernel(
         checkpoint._fetch_kernel(folder)
 
 
+SNAPSHOT = "kernels--kernels-community--finegrained-fp8/snapshots/"
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "state", "words"),
+    [
+        ((), None, "warn", "is fetched from the hub at the first load"),
+        ((SNAPSHOT + "a/build/torch-cuda/metadata.json",), None, "warn", "is fetched from the hub"),
+        ((SNAPSHOT + "a/build/torch-cuda/__init__.py",), None, "warn", f"={{}}/{SNAPSHOT}a"),
+        ((SNAPSHOT + "a/build/torch-cuda/__init__.py",), SNAPSHOT + "a", "ok", f"from {{}}/{SNAPSHOT}a"),
+        (("brought/torch-cuda/finegrained_fp8/x",), "brought", "warn", "{}/brought for kernels-community"),
+    ],
+)  # fmt: skip
+def test_check_says_where_the_fp8_kernel_comes_from(
+    files: tuple[str, ...], given: str | None, state: str, words: str,
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """From files alone; a snapshot in the cache is not enough to load without the hub, a folder that is named is."""
+    import importlib.util
+
+    import deploy.check
+    from deploy.config import Config
+    from reasoner.device import Device
+
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    monkeypatch.setenv("KERNELS_CACHE", str(tmp_path))
+    monkeypatch.delenv("LOCAL_KERNELS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("LOCAL_KERNELS", f"a/b=/c:kernels-community/finegrained-fp8={tmp_path / given}")
+    fp8(folders["qwen3_vl"], tmp_path / "fp8")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(deploy.check, "SMALL_WEIGHTS", 0)
+    config = Config(reasoner=ReasonerConfig(model=str(tmp_path / "fp8"), device="cpu"))
+    for capability, expected in (((9, 0), [state]), ((8, 6), [])):
+        card = Device("cuda", "a card", 80 << 30, 80 << 30, capability)
+        monkeypatch.setattr("reasoner.device.device_of", lambda _, card=card: card)
+        rows = [row for row in deploy.check._memory(config) if row.part == "FP8 kernel"]
+        assert [row.state for row in rows] == expected
+        assert all(words.format(tmp_path) in row.detail and "\n" not in row.detail for row in rows)
+
+
 def test_planted_code_is_not_run(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "m"
     shutil.copytree(folders["qwen3_vl"], folder)

@@ -183,6 +183,33 @@ def test_a_long_start_holds_no_other_question(isolated: IsolatedBackend, monkeyp
         assert first.result(60)
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_second_attempt_waits_for_the_first_answer_of_another(
+    warm: bool, isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were lost with one process. The other's first answer from the new one may take longer than `timeout_s`."""
+    attempts = iter([_Lost("died")])
+
+    def attempt(*_: Any) -> str:
+        if (lost := next(attempts, None)) is not None:
+            raise lost
+        return "said"
+
+    assert isolated._child is not None
+    monkeypatch.setattr(isolated._child, "warm", warm)
+    monkeypatch.setattr(isolated, "_attempt", attempt)
+    monkeypatch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=0.1))
+    with ThreadPoolExecutor(1) as pool:
+        with isolated._again:
+            second = pool.submit(isolated._ask, "answer")
+            time.sleep(0.4)
+        if warm:
+            with pytest.raises(ModelFailed, match=r"could not be asked within 0\.1 s"):
+                second.result(10)
+        else:
+            assert second.result(10) == "said"
+
+
 def test_nobody_waits_for_a_process_that_no_kill_ends(
     isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,10 @@ def test_the_bundled_language() -> None:
         ("A red car.", None), ("**Yes**", True), ("Yes or no", None), ("No/Yes.", None), ("Yes | No", None),
         ("Yes, no person", True), ("No order is seen", False), ("Yes. Nobody.", True), ("是否有人摔倒", None),
         ("有没有人", None), ("是/否", None), ("是不是摔倒", None), ("是。", True),
+        ("有无人看管的行李。", True), ("有无人机闯入。", True), ("有无人员摔倒", None), ("有无异常", None),
+        ("有/无人", None), ("是否定的。", False), ("是否定期巡逻", None), ("Yes and no one helps.", True),
+        ("No or yes?", None), ("**Yes or no**\nA person falls.", None), ("Yes or no. Hard to say.", None),
+        ("No and true to form.", False),
     ],
 )  # fmt: skip
 def test_yes_or_no(answer: str, expected: bool | None) -> None:
