@@ -103,7 +103,7 @@ def test_an_onset_before_the_window_is_told_and_no_picture_is_called_so() -> Non
     assert utc_ns(alert.time.onset) == first_ns - 3 * 10**9
     assert alert.time.onset < alert.time.window[0] <= alert.time.peak
     assert "onset" not in {frame.role for frame in alert.media.keyframes}
-    assert alert.media.clip.pre_roll_s is None or alert.media.clip.pre_roll_s >= 0
+    assert alert.media.clip.pre_roll_s == 0
 
 
 @pytest.mark.parametrize("state", ["closed", "retracted"])
