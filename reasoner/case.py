@@ -58,6 +58,8 @@ class Case(NamedTuple):
 
     def verdict(self, decision: Decision, reasons: tuple[str, ...], backend: Backend) -> Verdict:
         onset_utc_ns, end_utc_ns = self._when()
+        if decision != "rejected" and onset_utc_ns < self.window.cut.frames[0].stamp.utc_ns:
+            reasons = (*reasons, "onset_not_seen")
         evidence = () if decision == "rejected" else self._evidence()
         best = max(evidence, key=lambda item: item.check.score, default=None)
         return Verdict(

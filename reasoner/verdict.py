@@ -106,8 +106,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     window_id: str
     decision: Decision
     reasons: tuple[str, ...]
-    """Of a confirmed one, `claim_dropped`: a claim that its check contradicts is left out. Why not `confirmed`:
-    `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
+    """Of any but a rejected one, `onset_not_seen`: it went on in the first frame already, and its onset is that of the
+    first look's scores. Of a confirmed one, `claim_dropped`: a claim that its check contradicts is left out. Why not
+    `confirmed`: `answer_no`, `low_confidence`, `evidence_conflict`, `no_evidence`, `outside_zones`,
     `unsure_yes` (a yes below the probability from which the model's own counts), `looks_disagree` (another answer to
     another look), `recheck_failed` (the model or server gave nothing when it was asked once more), or what kept the
     output from being an answer (`reasoner.degenerate.Fault`)."""

@@ -14,15 +14,12 @@ from reasoner.prompt import Message
 
 
 class Double:
-    """A `Backend` whose subclasses say what it answers."""
+    """A `Backend` but for `answer`, which each subclass brings."""
 
     name = "double"
     weights_sha256 = "0" * 64
     coordinates: Coordinates = "rel1000"
     notes: Notes | None = None
-
-    def answer(self, messages: Sequence[Message], pictures: Sequence[NDArray[np.uint8]]) -> Output:
-        raise NotImplementedError
 
     def sample(
         self,

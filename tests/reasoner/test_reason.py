@@ -135,6 +135,7 @@ def test_what_goes_on_already_in_the_first_frame_began_before_it(
         msgspec.structs.replace(window, span=span), rule, yes((place(2.0), 2.0), when=f"from {first_s}s to 4.0s")
     )
     assert (verdict.onset_utc_ns - began_ns) / 1e9 == pytest.approx(onset_s)
+    assert verdict.decision == "confirmed" and verdict.reasons == (("onset_not_seen",) if onset_s < 0 else ())
 
 
 def test_a_claim_that_does_not_stand_its_check_is_no_evidence(crossing: Make, rule: Rule) -> None:

@@ -81,6 +81,7 @@ const REASONS = {
   outside_zones: "The evidence lies outside the zones of the rule.",
   answer_no: "The model's answer was no.",
   claim_dropped: "A claim that did not stand its check is left out.",
+  onset_not_seen: "It went on already in the first picture; when it began is told by the watcher's scores.",
   crop_contradicts: "The cited places, shown on their own, do not bear out the answer.",
   evidence_not_needed: "The answer stays the same when the cited places are hidden.",
   looks_disagree: "Asked again, the model came to another answer.",
