@@ -3,7 +3,7 @@
 For each camera and rule a span opens at a score of `threshold`, and stays hot while scores are at least
 `close_ratio * threshold`. It is flagged as soon as waiting longer cannot improve it: hot for `max_hot_s`, or cool for
 `wait_s`. What turns hot again before that is merged into it, unless it would exceed `max_span_s`; then the span is
-flagged and the next begins. So an event that lasts gives a span every two or three seconds, and a flicker gives one.
+flagged and the next begins. So an event that lasts gives a span every two seconds or so, and a flicker gives one.
 """
 
 from __future__ import annotations

@@ -16,13 +16,15 @@ from detector.window import Span
 
 SECOND = 1_000_000_000
 RULE = Rule(id="r", category="fall", watch="w", question="q")
+PATIENT = GateConfig(max_hot_s=1.9)
+"""Three hot key frames, so that the tables have something between the first and the last."""
 
 
 def run(
     frames: list[tuple[float, float]], config: GateConfig | None = None, flush: bool = True
 ) -> tuple[list[Span], list[float]]:
-    """(time, score) pairs through a gate with threshold 0.5; the spans, and when each was flagged."""
-    gate = Gate([RULE], [0.5], config or GateConfig())
+    """(time, score) pairs through a gate (`PATIENT`) with threshold 0.5; the spans, and when each was flagged."""
+    gate = Gate([RULE], [0.5], config or PATIENT)
     spans: list[Span] = []
     for t_s, score in frames:
         spans += gate.update("cam", 0, round(t_s * SECOND), [score])
@@ -66,6 +68,12 @@ def test_spans(
     spans, times = run(frames)
     assert sum(bounds(spans), ()) == pytest.approx(sum(wanted, ())), name
     assert times == pytest.approx(flagged), name
+
+
+def test_as_shipped_a_lasting_event_gives_a_span_every_two_seconds() -> None:
+    spans, flagged = run([(10 + t, 0.9) for t in range(6)], GateConfig())
+    assert bounds(spans) == [(7.0, 12.5), (9.0, 14.5), (11.0, 16.5)]
+    assert flagged == [11, 13, 15]
 
 
 def test_a_span_knows_its_peak_and_what_came_before() -> None:
@@ -114,7 +122,7 @@ def test_cameras_and_rules_are_apart() -> None:
 
 
 def test_a_late_frame_is_counted_in_the_open_span_and_opens_none() -> None:
-    gate = Gate([RULE], [0.5], GateConfig())
+    gate = Gate([RULE], [0.5], PATIENT)
     gate.update("cam", 0, 10 * SECOND, [0.6])
     gate.update("cam", 0, 11 * SECOND, [0.6])
     gate.update("cam", 0, 10_500_000_000, [0.95])
@@ -154,7 +162,7 @@ def test_rules_and_thresholds_must_fit(rules: list[Rule], thresholds: list[float
 def test_a_span_knows_whether_the_scorer_alone_would_be_believed(
     sure_from: list[float] | None, score: float, sure: bool
 ) -> None:
-    gate = Gate([RULE], [0.5], GateConfig(), sure_from)
+    gate = Gate([RULE], [0.5], PATIENT, sure_from)
     for at, value in ((10, 0.55), (11, score), (12, 0.1)):
         gate.update("cam", 0, at * SECOND, [value])
     (span,) = gate.flush(13 * SECOND)
