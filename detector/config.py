@@ -23,8 +23,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pad_after_s: Padding = 1.5
     max_hot_s: Positive = 0.9
     """A span this long is flagged although it is still hot. Just under one second: with one key frame a second, jitter
-    must not cost a third one. A second more (1.9) makes a fifth fewer windows; each alert comes a second later, and on
-    60 simulated clips a quarter of them went to review instead of a seventh, for the window ended later than it need."""
+    must not cost a third one. A second more (1.9) makes a fifth fewer windows, but each alert comes a second later,
+    and of 32 on 60 simulated clips a quarter went to review instead of a seventh."""
     wait_s: Padding = 1.5
     """A span that went cool waits this long for a merge. Up to `pad_after_s` it costs no latency: the cut has to wait
     for the padding anyway."""
