@@ -13,7 +13,7 @@ from reasoner.train.errors import BadClips
 log = logging.getLogger(__name__)
 
 FILE = "about.json"
-COMPARED = ("rows", "validation", "first_seed", "flagged_share")
+COMPARED = ("rows", "validation", "first_seed", "flagged_share", "closer_share")
 """Settings that must be those asked for. `workers` changes nothing, and a scorer goes by its weights, not its name."""
 
 

@@ -2,7 +2,8 @@
 
 Writes `pictures.npy`, uint8 (N, 7, 2, 96, 160, 3): per window up to seven groups of RGB and motion pictures,
 `clips.jsonl` with one row of truth per window, and `about.json`. Frames lie 0.5 s apart on a camera's own frame grid,
-compressed; the background is a median of earlier key frames, the view is chosen by the serving code.
+compressed; the background is a median of earlier key frames, the view is chosen by the serving code, and of a share of
+the windows also as the crop check would look at them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 
 from detector.film import make_scene
 from ingest.simulator.episode import EventTruth
-from ingest.simulator.world import Scene
+from ingest.simulator.world import ObjectTruth, Scene
 from reasoner.boxes import Box, to_view
+from reasoner.crop_check import view_around
 from reasoner.pictures import MOTION_SIZE, motion_pictures
 from reasoner.train.about import About
 from reasoner.train.config import Render
@@ -59,8 +61,24 @@ def _kind(scene: Scene, start_s: float, end_s: float, ids: set[int]) -> str:
     return "walking" if ids else "nothing"
 
 
-def take(scene: Scene, shot: Shot, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Any]] | None:
-    """Pictures uint8 (G, 2, 96, 160, 3) and the row of truth; None where the window cannot tell the answer."""
+class Film(NamedTuple):
+    """A window's frames and what is in them."""
+
+    frames: NDArray[np.uint8]
+    """uint8 (2G, H, W, 3), compressed."""
+    background: NDArray[np.uint8] | None
+    ticks: list[float]
+    """Seconds of the scene."""
+    truths: list[list[ObjectTruth]]
+    """At each group's time, its first frame's."""
+    event: EventTruth | None
+    """What answers the question with yes."""
+    min_share: float
+    """Of the view, see `view.view_of`."""
+
+
+def film(scene: Scene, shot: Shot, rng: np.random.Generator) -> Film | None:
+    """None where the window cannot tell the answer."""
     rate = float(rng.choice(FRAME_RATES))
     offset = float(rng.uniform(0, 1 / rate))
     ticks = [round((shot.start_s + 0.5 * k) * rate) / rate + offset for k in range(2 * shot.groups)]
@@ -73,16 +91,28 @@ def take(scene: Scene, shot: Shot, rng: np.random.Generator) -> tuple[NDArray[np
     background = None
     if len(earlier) >= 3:
         background = np.median(np.stack([scene.frame(float(t)) for t in earlier]), axis=0).astype(np.uint8)
-    min_share = 0.25 if rng.random() < 0.6 else float(rng.uniform(0.13, 0.25))
-    view = view_of(frames, background, min_share)
-    pictures = motion_pictures(frames, background, view)
-    event = answer if isinstance(answer, EventTruth) else None
+    return Film(
+        frames=frames,
+        background=background,
+        ticks=ticks,
+        truths=[list(scene.truth(t)) for t in ticks[::2]],
+        event=answer if isinstance(answer, EventTruth) else None,
+        min_share=0.25 if rng.random() < 0.6 else float(rng.uniform(0.13, 0.25)),
+    )
+
+
+def labelled(
+    taken: Film, view: Box, scene: Scene, shot: Shot, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], dict[str, Any]] | None:
+    """A view of a window as a clip: pictures uint8 (G, 2, 96, 160, 3) and the row of truth. None where an event has no
+    actor in it to point at."""
+    ticks, event = taken.ticks, taken.event
     actors = set(event.actors) if event else set()
     objects: list[list[dict[str, Any]]] = []
     ids: set[int] = set()
-    for t in ticks[::2]:
+    for truths in taken.truths:
         seen: list[dict[str, Any]] = []
-        for truth in scene.truth(t):
+        for truth in truths:
             box = to_view(Box(*truth.box), view)
             if box is None or truth.visible < 0.05:
                 continue
@@ -98,7 +128,7 @@ def take(scene: Scene, shot: Shot, rng: np.random.Generator) -> tuple[NDArray[np
                 }
             )
         objects.append(seen)
-    if event is not None and not _shown(event, ticks[::2], objects):
+    if event is not None and not _pointable(event, ticks[::2], objects):
         return None
     asked = questions(shot.category)
     row = {
@@ -114,10 +144,47 @@ def take(scene: Scene, shot: Shot, rng: np.random.Generator) -> tuple[NDArray[np
         "seed": scene.seed,
         "view": [round(v, 4) for v in (view.x1, view.y1, view.x2, view.y2)],
     }
-    return pictures, row
+    return motion_pictures(taken.frames, taken.background, view), row
 
 
-def _shown(event: EventTruth, times: list[float], objects: list[list[dict[str, Any]]]) -> bool:
+def closer(taken: Film, scene: Scene, rng: np.random.Generator) -> Box | None:
+    """The view that the crop check would take of a claim: around what acts at one or two moments, and where nothing of
+    what is asked about happens, around somebody or something that a mistaken claim could name. None: nothing is there.
+    """
+    event, times = taken.event, taken.ticks[::2]
+    boxes: dict[int, list[Box]] = {}
+    for t_s, truths in zip(times, taken.truths, strict=True):
+        for truth in truths:
+            if truth.visible >= 0.3 and (event is None or (truth.id in event.actors and t_s >= event.start_s - 0.25)):
+                boxes.setdefault(truth.id, []).append(Box(*truth.box))
+    if not boxes:
+        return None
+    chosen = list(boxes)
+    if event is None:
+        alike = [
+            truth.actors
+            for truth in (*scene.events, *scene.lookalikes)
+            if min(times[-1], truth.end_s) > max(times[0], truth.start_s) and boxes.keys() & set(truth.actors)
+        ]
+        if alike and rng.random() < 0.7:
+            chosen = sorted(boxes.keys() & set(alike[int(rng.integers(len(alike)))]))
+        else:
+            chosen = [chosen[int(rng.integers(len(chosen)))]]
+    cited = [
+        boxes[each][int(rng.integers(len(boxes[each])))] for each in chosen for _ in range(int(rng.integers(1, 3)))
+    ]
+    return view_around([_about(box, rng) for box in cited], taken.min_share)
+
+
+def _about(box: Box, rng: np.random.Generator) -> Box:
+    """A box as a model gives it: a tenth or so off."""
+    wide, high = box.x2 - box.x1, box.y2 - box.y1
+    by = rng.normal(0, 0.1, 4) * (wide, high, wide, high)
+    x1, y1, x2, y2 = np.clip(np.array([box.x1, box.y1, box.x2, box.y2]) + by, 0, 1).tolist()
+    return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else box
+
+
+def _pointable(event: EventTruth, times: list[float], objects: list[list[dict[str, Any]]]) -> bool:
     """Whether some picture during the event shows most of an actor: there must be something to point at."""
     return any(
         thing["actor"] and thing["visible"] > 0.5
@@ -134,19 +201,29 @@ def _compressed(frame: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 
 def windows(
-    seed: int, flagged_share: float = 0.0, scorer: str = "bundled"
+    seed: int, flagged_share: float = 0.0, scorer: str = "bundled", closer_share: float = 0.0
 ) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
-    """Every labelled window of one seed's scene; of so many seeds those that the scorer and the gate flag."""
+    """Every labelled window of one seed's scene; of so many seeds those that the scorer and the gate flag. Of
+    `closer_share` of the windows the closer view as well."""
     cv2.setNumThreads(1)
-    rng = np.random.default_rng([seed, 78])
+    rng, dice = np.random.default_rng([seed, 78]), np.random.default_rng([seed, 79])
     if np.random.default_rng([seed, 76]).random() < flagged_share:
         scene = make_scene(seed, FLAGGED_SCENE_S)
         chosen = flagged(scene, seed, scorer)
     else:
         scene = scene_of(seed)
         chosen = staged(scene, rng)
-    taken = (take(scene, shot, rng) for shot in chosen)
-    return [window for window in taken if window is not None]
+    found = []
+    for shot in chosen:
+        taken = film(scene, shot, rng)
+        if taken is None:
+            continue
+        view = view_of(taken.frames, taken.background, taken.min_share)
+        found.append(labelled(taken, view, scene, shot, rng))
+        close = closer(taken, scene, dice) if dice.random() < closer_share else None
+        if close is not None and close != view:
+            found.append(labelled(taken, close, scene, shot, dice))
+    return [window for window in found if window is not None]
 
 
 def write(folder: Path, what: Render) -> None:
@@ -155,7 +232,9 @@ def write(folder: Path, what: Render) -> None:
     Raises TrainFailed where scene after scene has no window, and where a process ends before its work.
     """
     total = what.rows + what.validation
-    of_one = functools.partial(windows, flagged_share=what.flagged_share, scorer=what.scorer)
+    of_one = functools.partial(
+        windows, flagged_share=what.flagged_share, scorer=what.scorer, closer_share=what.closer_share
+    )
     # A fresh process each: one that was forked from a process in which torch has threads may wait for them for ever.
     pool = ProcessPoolExecutor(what.workers, mp_context=get_context("spawn"))
     idle = 0

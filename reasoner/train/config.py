@@ -63,6 +63,8 @@ class Render(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flagged_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Share of scenes of which those windows are taken that the scorer and the gate flag. Of the others they are staged
     around the events."""
+    closer_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of windows of which a row shows, besides, what the crop check would: who is cited, and little else."""
     scorer: str = "bundled"
     """`bundled`, or a folder of `witness train scorer`."""
     workers: Count = 2
