@@ -8,7 +8,8 @@
 * The model folder has two thresholds per category, both from scenes of its own calibration: the served one, and a
   strict one for a scorer without a reasoner behind it (detector/strict.py). A strictness of 0 is the former, 1 the
   latter; between and beyond them every threshold moves on its own straight line of log-odds. The operating point is
-  the lowest strictness at which false windows are at most 0.1 per quiet minute.
+  the lowest strictness at which false windows are at most 0.1 per quiet minute; on this way a window needs two key
+  frames in a row over the threshold, as a scorer by itself would be set up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.accuracy.row import Watched
 from detector.config import GateConfig
 from detector.gate import Gate
 from detector.rule import Rule
+from detector.strict import ALONE
 from detector.window import Span
 from reasoner.train.clips import answer_of
 
@@ -58,8 +60,9 @@ def sweep(
 ) -> tuple[Point | None, Point]:
     """The operating point (None: not even the strictest thresholds are quiet enough), and the served thresholds'."""
     shipped = point(watched, rules, thresholds, gate, 0.0)
+    alone = msgspec.structs.replace(gate, hot_frames=ALONE.hot_frames)
     for strictness in STRICTNESS:
-        found = point(watched, rules, thresholds, gate, strictness)
+        found = point(watched, rules, thresholds, alone, strictness)
         if found.false_per_minute <= FALSE_PER_MINUTE:
             return found, shipped
     return None, shipped
