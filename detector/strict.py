@@ -1,8 +1,7 @@
 """Thresholds for a scorer that stands by itself: where nothing happens, all categories together flag next to nothing.
 
-Such a scorer also waits for a second key frame (`ALONE`): what is seen in one only is half of its mistakes. Serving
-does not, for the reasoner behind it rejects a false window at little cost. The thresholds say how good the scorer is:
-the way from the served ones to them, and on, is the curve that a benchmark follows.
+Serving does not use them, for the reasoner behind it rejects a false window at little cost. They say how good the
+scorer is: the way from the served thresholds to them, and on, is the curve that a benchmark follows.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ RATE = 0.1
 """Windows per quiet minute that all categories together may flag."""
 AROUND_S = 2.0
 """Quiet is what lies further than this from every event and look-alike."""
-ALONE = GateConfig(hot_frames=2)
-"""The gate of a scorer that stands by itself."""
 LOGITS = np.arange(-6.0, 6.01, 0.15)
 COSTS = np.geomspace(0.003, 30, 120)
 """Share of a category's events that one false window per quiet minute is worth: tried in turn, the cheapest first."""
@@ -63,8 +60,7 @@ def quiet_frames(seen: Seen) -> NDArray[np.bool_]:
 
 
 def peaks(scores: NDArray[np.float32], seen: Seen, category: str) -> NDArray[np.float64]:
-    """The highest threshold that finds each event of a category while it can be seen, for each wording: float64
-    (events * wordings,), the best of the lower scores of two frames in a row.
+    """Best score of each event of a category while it can be seen, for each wording: float64 (events * wordings,).
 
     scores: float32 (frames, wordings). Events that no frame shows are left out.
     """
@@ -74,8 +70,7 @@ def peaks(scores: NDArray[np.float32], seen: Seen, category: str) -> NDArray[np.
             if event.label == category:
                 rows = np.flatnonzero((seen.scene == index) & (seen.t_s >= event.evident_s) & (seen.t_s <= event.end_s))
                 if any(film.shown(scene, event, t_s) for t_s in seen.t_s[rows].tolist()):
-                    twice = np.minimum(scores[rows][1:], scores[rows][:-1])
-                    out.append(twice.max(axis=0, initial=0.0).astype(np.float64))
+                    out.append(scores[rows].max(axis=0).astype(np.float64))
     return np.concatenate(out)
 
 
@@ -127,7 +122,7 @@ def _false_windows(
     column: NDArray[np.float64], times: NDArray[np.float64], still: NDArray[np.bool_], threshold: float
 ) -> int:
     """Windows that the gate would cut of one camera and that begin in quiet."""
-    gate = Gate([_RULE], [threshold], ALONE)
+    gate = Gate([_RULE], [threshold], GateConfig())
     spans = []
     for t_s, score in zip(times.tolist(), column.tolist(), strict=True):
         spans += gate.update("scene", 0, _ns(t_s), [score])

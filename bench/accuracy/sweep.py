@@ -25,12 +25,13 @@ from bench.accuracy.row import Watched
 from detector.config import GateConfig
 from detector.gate import Gate
 from detector.rule import Rule
-from detector.strict import ALONE
 from detector.window import Span
 from reasoner.train.clips import answer_of
 
 AROUND_S = 2.0
 FALSE_PER_MINUTE = 0.1
+ALONE_FRAMES = 2
+"""Key frames in a row that open a window of a scorer by itself: what one shows alone is half of its mistakes."""
 STRICTNESS = tuple(round(-0.5 + 0.025 * step, 3) for step in range(101))
 _STEP_S = 0.1
 
@@ -60,7 +61,7 @@ def sweep(
 ) -> tuple[Point | None, Point]:
     """The operating point (None: not even the strictest thresholds are quiet enough), and the served thresholds'."""
     shipped = point(watched, rules, thresholds, gate, 0.0)
-    alone = msgspec.structs.replace(gate, hot_frames=ALONE.hot_frames)
+    alone = msgspec.structs.replace(gate, hot_frames=ALONE_FRAMES)
     for strictness in STRICTNESS:
         found = point(watched, rules, thresholds, alone, strictness)
         if found.false_per_minute <= FALSE_PER_MINUTE:
