@@ -53,6 +53,8 @@ SWITCHES: dict[str, tuple[dict[str, Any], float]] = {
              "draft_tokens": 12, "patch_product": True, "device_patches": True}, 2e-5),
 }  # fmt: skip
 """Settings, and the largest difference of a log-probability; 0 is bit for bit."""
+ROWS = (6, 15, 16, 24, 60, 64)
+"""Rows that one picture of the tests has in a product of the tower, before and after its patches are merged."""
 
 
 class Line(NamedTuple):
@@ -111,11 +113,27 @@ def assert_same(outputs: Sequence[Output], plain: Sequence[Output], tolerance: f
             assert ours == pytest.approx(theirs, abs=10 * tolerance)
 
 
+def alone_as_among_others(model: Any) -> bool:
+    """Whether a product of the tower gives a few rows, bit for bit, what it gives them among many: some processors are
+    served by another kernel where a matrix is small."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in model.model.visual.modules():
+        if isinstance(layer, torch.nn.Linear):
+            rows = torch.randn(8 * max(ROWS), layer.in_features, generator=generator)
+            whole = layer(rows)
+            if not all(torch.equal(layer(rows[:count]), whole[:count]) for count in ROWS):
+                return False
+    return True
+
+
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_a_switch_changes_nothing(line: Line, switch: str) -> None:
     """Twice, so that what was kept is used, and then from several threads at once."""
     settings, tolerance = SWITCHES[switch]
     backend = line.load(**settings)
+    if switch == "features" and not alone_as_among_others(backend.model):
+        # What is kept is used as it is, but a new picture goes through the tower with fewer others than in plain.
+        tolerance = 1e-5
     assert_same([backend.answer(*ask) for ask in line.asks], line.plain, tolerance)
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda ask: backend.answer(*ask), line.asks[::-1]))
