@@ -134,7 +134,7 @@ def test_the_reward_rises(clips: Path, tmp_path: Path) -> None:
     sign of the loss turned, all fall apart by the second block."""
     folder = open_folder(BUNDLED)
     given = config(
-        clips, generations=6, batch=12, blocks=6, learning_rate=5e-4, vision=False, temperature=1.5,
+        clips, generations=6, batch=12, blocks=6, learning_rate=5e-4, vision=False, temperature=1.7,
         max_new_tokens=40, validate_blocks=6, checkpoint_blocks=9,
         reward=dict.fromkeys((*PUBLISHED, *SEVEN), 0.0) | {"answer": 1.0, "form": 1.0},
     )  # fmt: skip
