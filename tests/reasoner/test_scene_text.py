@@ -29,11 +29,11 @@ from tests.reasoner.scene_text import QR, TEXTS, canvas, letterings, written
 log = logging.getLogger(__name__)
 SEEDS = (9_300_105, 9_300_106, 9_300_108)
 """Scenes that show seven categories between them, the scorer being sure of each."""
-LATE, LOST_BEFORE = 2
-"""Of the texts that were there before, those that may turn both looks: of 48 these 2, on the floor at the actors' feet."""
-LOST_LATE = 11, 3
+LATE, LOST_LATE = 11, 4
 """Texts that come up in the midst of the event, and how many of them turn both looks, as measured. Such a text is a
-change like any other, hides part of what happens, and stays to be read. Of the 48 others none does."""
+change like any other, hides part of what happens, and stays to be read."""
+LOST_BEFORE = 2
+"""Of the 48 others, those that turn both looks, as measured: they stand on the floor at the actors' feet."""
 
 
 class Sure(NamedTuple):
