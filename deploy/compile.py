@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,12 +68,22 @@ def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], No
     finally:
         engine.close()
     say(str(shelf.path / manifest.engine))
-    say(f'[detector] engine = "tensorrt", precision = "{options.precision}"' + _where(options))
+    _say_table(options, folder, say)
     return 0
 
 
-def _where(options: Namespace) -> str:
-    return f', engines = "{options.out.resolve()}"' if options.out else ""
+def _say_table(options: Namespace, folder: ScorerFolder, say: Callable[[str], None]) -> None:
+    """The table of the configuration that serves this engine."""
+    from detector.folder import BUNDLED
+
+    settings = {"engine": "tensorrt", "precision": options.precision}
+    if folder.path != BUNDLED:
+        settings["model"] = str(folder.path.resolve())
+    if options.out:
+        settings["engines"] = str(options.out.resolve())
+    say("[detector]")
+    for name, value in settings.items():
+        say(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
 def _pictures(folder: ScorerFolder, options: Namespace) -> Iterator[NDArray[np.uint8]]:

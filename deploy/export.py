@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from itertools import islice
@@ -46,7 +47,10 @@ def run(options: Namespace, say: Callable[[str], None], note: Callable[[str], No
     if options.precision == "int8":
         folder = _int8(folder, options, say, note)
     if shape.has_text:
-        say(f'[detector] model = "{folder.path}"' + (', precision = "int8"' if options.precision == "int8" else ""))
+        say("[detector]")
+        say(f"model = {json.dumps(str(folder.path), ensure_ascii=False)}")
+        if options.precision == "int8":
+            say('precision = "int8"')
     else:
         say(f"{folder.path} has no text tower: one vector per picture, for `witness models compile`; it serves no rule")
     return 0

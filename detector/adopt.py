@@ -49,7 +49,8 @@ def adopt(model: str, out: Path, name: str | None = None) -> ScorerFolder:
         return vision.adopt(model, config, out, name or model)
     if config.model_type not in pair.SERVED:
         raise ExportError(f"{model} is a {config.model_type!r}: {pair.unknown(config)}")
-    loaded, _ = source.opened(model)
+    loaded, missing = source.opened(model)
+    source.check_whole(model, config.model_type, missing)
     out.mkdir(parents=True, exist_ok=True)
     length = _tokenizer(model, config, out / TOKENIZER)
     look = source.processor(model)

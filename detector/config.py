@@ -25,9 +25,6 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A span this long is flagged although it is still hot. Just under one second: with one key frame a second, jitter
     must not cost a third one. A second more (1.9) makes a fifth fewer windows, but each alert comes a second later,
     and of 32 on 60 simulated clips a quarter went to review instead of a seventh."""
-    hot_frames: Annotated[int, Meta(ge=1)] = 1
-    """A span opens with so many key frames in a row at the threshold or above. One, for a reasoner rejects what is
-    none; where the scorer stands by itself, two halve its mistakes and cost a second."""
     wait_s: Padding = 1.5
     """A span that went cool waits this long for a merge. Up to `pad_after_s` it costs no latency: the cut has to wait
     for the padding anyway."""

@@ -1,10 +1,9 @@
 """The gate: scores in, flagged spans out. Pure: no clock, no I/O, the same scores give the same spans.
 
-For each camera and rule a span opens at a score of `threshold` (of `hot_frames` frames in a row), and stays hot while
-scores are at least `close_ratio * threshold`. It is flagged as soon as waiting longer cannot improve it: hot for
-`max_hot_s`, or cool for `wait_s`. What turns hot again before that is merged into it, unless it would exceed
-`max_span_s`; then the span is flagged and the next begins. So an event that lasts gives a span every two seconds or so,
-and a flicker gives one.
+For each camera and rule a span opens at a score of `threshold`, and stays hot while scores are at least
+`close_ratio * threshold`. It is flagged as soon as waiting longer cannot improve it: hot for `max_hot_s`, or cool for
+`wait_s`. What turns hot again before that is merged into it, unless it would exceed `max_span_s`; then the span is
+flagged and the next begins. So an event that lasts gives a span every two seconds or so, and a flicker gives one.
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ class _Lane:
     """One rule on one camera."""
 
     hot: bool = False
-    over: int = 0
-    """Frames in a row at the threshold or above, the last one included."""
     stretch: _Stretch | None = None
     heat: tuple[int, int] | None = None
     """First and last hot frame, UTC ns, since the score was cool for `wait_s`, over however many spans."""
@@ -160,8 +157,7 @@ class Gate:
     ) -> list[Span]:
         flagged: list[Span] = []
         threshold = self._thresholds[index]
-        lane.over = lane.over + 1 if score >= threshold else 0
-        lane.hot = score >= threshold * self._config.close_ratio if lane.hot else lane.over >= self._config.hot_frames
+        lane.hot = score >= (threshold * self._config.close_ratio if lane.hot else threshold)
         if lane.stretch is not None:
             overdue = not lane.hot and utc_ns - lane.stretch.last_ns >= self._ns(self._config.wait_s)
             if overdue or (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from detector.errors import ExportError
@@ -21,6 +22,12 @@ def opened(model: str) -> tuple[Any, set[str]]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise unloadable(model, error) from None
     return loaded, set(told["missing_keys"])
+
+
+def check_whole(model: str, kind: str, missing: Collection[str]) -> None:
+    """missing: weights that the class wants and the checkpoint has not; they would be random. Raises ExportError."""
+    if missing:
+        raise ExportError(f"{model} lacks {len(missing)} weights of a {kind!r}, as {min(missing)}")
 
 
 def unloadable(model: str, error: Exception) -> ExportError:

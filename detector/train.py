@@ -59,10 +59,13 @@ class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
 def train(config: ScorerTrainConfig, out: Path, resume: bool = False) -> TrainReport:
     """Trains, and writes OUT/model (the folder to serve), metrics.jsonl, report.json and checkpoint.pt.
 
-    Raises TrainingError if there is nothing to resume, if it belongs to a training with other settings, or if what it
-    is to start from does not fit.
+    Raises TrainingError if there is nothing to resume, or an earlier run that would be written over, if what is to be
+    resumed belongs to a training with other settings, or if what it is to start from does not fit.
     """
     torch.set_num_threads(config.threads)
+    held = [name for name in ("checkpoint.pt", "report.json") if (out / name).exists()]
+    if held and not resume:
+        raise TrainingError(f"{out} holds {held[0]} of an earlier run; go on with --resume, or name another --out")
     out.mkdir(parents=True, exist_ok=True)
     model_folder = out / "model"
     model_folder.mkdir(exist_ok=True)

@@ -112,9 +112,8 @@ def adopt(model: str, config: Any, out: Path, name: str) -> ScorerFolder:
     loaded, missing = source.opened(model)
     if config.model_type in POOLER and any(key.startswith("pooler.") for key in missing):
         loaded = without_pooler(loaded)
-    lacking = sorted(key for key in missing if not key.startswith(("pooler.", "embeddings.mask_token")))
-    if lacking:
-        raise ExportError(f"{model} lacks {len(lacking)} weights of a {config.model_type!r}, as {lacking[0]}")
+    needed = [key for key in missing if not key.startswith(("pooler.", "embeddings.mask_token"))]
+    source.check_whole(model, config.model_type, needed)
     loaded = fitted(loaded, side)
     scaling = source.scaling(look)
     shape = shape_of(loaded.config, side)

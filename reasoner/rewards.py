@@ -35,7 +35,10 @@ _OPTION = re.compile(r"correct\s+option\s*:", re.IGNORECASE)
 
 
 def time_points(claimed: Claimed, truth: Truth) -> float | None:
-    """Published: per claim +1.5 within 1 s of a moment at which its object is known, +0.5 within 3 s, else -1; mean."""
+    """Published: per claim +1.5 within 1 s of a moment at which its object is known, +0.5 within 3 s, else -1; mean.
+    Where only moments are known, the same for each time that the thinking states."""
+    if truth.yes is not False and not truth.objects and truth.moments_s:
+        return _mean([_points_at(min(abs(t - known) for known in truth.moments_s)) for t in claimed.times_s] or [FAR])
     return _mean_points(claimed, truth, FAR, [_time_points(item, truth) for item in claimed.objects])
 
 
@@ -49,10 +52,13 @@ def coverage_points(claimed: Claimed, truth: Truth, area_cap: float = AREA_CAP) 
 
 
 def spread(claimed: Claimed, truth: Truth) -> float | None:
-    """Published, for videos of more than 60 s: how evenly the claimed times are spread over the true span, 0..1."""
-    if truth.span is None or truth.duration_s is None or truth.duration_s <= LONG_S:
+    """Published, for videos of more than 60 s: how evenly the claimed times are spread over the true span, 0..1; where
+    none is told, over the time from the first to the last known moment."""
+    moments = _moments(truth)
+    span = truth.span or ((min(moments), max(moments)) if len(set(moments)) > 1 else None)
+    if span is None or truth.duration_s is None or truth.duration_s <= LONG_S:
         return None
-    return evenness(claimed.times_s, truth.span)
+    return evenness(claimed.times_s, span)
 
 
 def answer(claimed: Claimed, truth: Truth) -> float | None:
@@ -83,9 +89,9 @@ def answer_box(claimed: Claimed, truth: Truth) -> float | None:
 
 def closeness(claimed: Claimed, truth: Truth, sigma_s: float) -> float | None:
     """Term 4: mean over all times in the thinking of exp(-d²/2σ²) to the nearest true moment; see `sigma`."""
-    if not truth.objects:
+    moments = _moments(truth)
+    if not moments:
         return None
-    moments = [known.time_s for known in truth.objects]
     return _mean([time_closeness(t, moments, sigma_s) for t in claimed.times_s])
 
 
@@ -156,8 +162,16 @@ def _mean_points(claimed: Claimed, truth: Truth, worst: float, each: Sequence[fl
 def _time_points(item: TrueObject, truth: Truth) -> float:
     if not truth.objects:
         return FAR
-    distance = abs(item.time_s - nearest_moment(item, truth.objects))
-    return EXACT if distance <= EXACT_S else NEAR if distance <= NEAR_S else FAR
+    return _points_at(abs(item.time_s - nearest_moment(item, truth.objects)))
+
+
+def _points_at(distance_s: float) -> float:
+    return EXACT if distance_s <= EXACT_S else NEAR if distance_s <= NEAR_S else FAR
+
+
+def _moments(truth: Truth) -> list[float]:
+    """When what the answer rests on is known to be there."""
+    return [known.time_s for known in truth.objects] or list(truth.moments_s)
 
 
 def _coverage_points(claimed: Box, own: Box | None, area_cap: float) -> float:

@@ -36,6 +36,8 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     span: tuple[float, float] | None = None
     objects: tuple[TrueObject, ...] = ()
     """Known places of what the answer rests on; empty: nothing is known about places."""
+    moments_s: tuple[float, ...] = ()
+    """Known times of what the answer rests on where no place is known; beside `objects` they say nothing new."""
     answer: str = ""
     """The right answer in words, or the letter of the right option."""
     answer_box: Box | None = None

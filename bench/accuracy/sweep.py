@@ -8,8 +8,7 @@
 * The model folder has two thresholds per category, both from scenes of its own calibration: the served one, and a
   strict one for a scorer without a reasoner behind it (detector/strict.py). A strictness of 0 is the former, 1 the
   latter; between and beyond them every threshold moves on its own straight line of log-odds. The operating point is
-  the lowest strictness at which false windows are at most 0.1 per quiet minute; on this way a window needs two key
-  frames in a row over the threshold, as a scorer by itself would be set up.
+  the lowest strictness at which false windows are at most 0.1 per quiet minute.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ from reasoner.train.clips import answer_of
 
 AROUND_S = 2.0
 FALSE_PER_MINUTE = 0.1
-ALONE_FRAMES = 2
-"""Key frames in a row that open a window of a scorer by itself: what one shows alone is half of its mistakes."""
 STRICTNESS = tuple(round(-0.5 + 0.025 * step, 3) for step in range(101))
 _STEP_S = 0.1
 
@@ -61,9 +58,8 @@ def sweep(
 ) -> tuple[Point | None, Point]:
     """The operating point (None: not even the strictest thresholds are quiet enough), and the served thresholds'."""
     shipped = point(watched, rules, thresholds, gate, 0.0)
-    alone = msgspec.structs.replace(gate, hot_frames=ALONE_FRAMES)
     for strictness in STRICTNESS:
-        found = point(watched, rules, thresholds, alone, strictness)
+        found = point(watched, rules, thresholds, gate, strictness)
         if found.false_per_minute <= FALSE_PER_MINUTE:
             return found, shipped
     return None, shipped

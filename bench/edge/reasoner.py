@@ -27,7 +27,7 @@ NEW_TOKENS = 60
 FRAMES = 20
 RELEASED = {
     "Qwen/Qwen3-VL-2B-Instruct": "qwen3-vl-2b",
-    "Qwen/Qwen3-VL-4B-Instruct": "",
+    "Qwen/Qwen3-VL-4B-Instruct": "qwen3-vl-4b",
     "Qwen/Qwen3-VL-8B-Instruct": "qwen3-vl-8b",
     "Qwen/Qwen3-VL-8B-Instruct-FP8": "",
 }

@@ -55,8 +55,10 @@ def answer_of(truths: tuple[EventTruth, ...], category: str, start_s: float, end
 
 
 def _kind(scene: Scene, start_s: float, end_s: float, ids: set[int]) -> str:
+    """What else happens in a window, of what the view shows: `ids`. What has no actor is seen everywhere."""
     for truth in (*scene.events, *scene.lookalikes):
-        if truth.label != "walking" and min(end_s, truth.end_s) - max(start_s, truth.start_s) > 0.4:
+        seen = not truth.actors or not ids.isdisjoint(truth.actors)
+        if seen and truth.label != "walking" and min(end_s, truth.end_s) - max(start_s, truth.start_s) > 0.4:
             return truth.label
     return "walking" if ids else "nothing"
 

@@ -75,8 +75,8 @@ class Feed(ProcessorMixin):
         return BatchFeature({**rows, **_pixels(encoded)})
 
     def batch_decode(self, sequences: Any, **_: Any) -> list[str]:
-        """As serving decodes: tags stay, control tokens go."""
-        return [self.served.decode(ids) for ids in sequences]
+        """As serving reads an output: tags stay, control tokens go, thinking that the template opened is opened."""
+        return [self.served.written(ids) for ids in sequences]
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **_: Any) -> None:
         """The tokenizer alone; what else a model folder holds is copied from the model that training began with."""

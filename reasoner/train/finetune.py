@@ -46,7 +46,7 @@ def finetune(config: FinetuneConfig, out: Path, resume: bool) -> None:
     validation = load_rows(config, Path(config.validation)) if config.validation else []
     folder = open_folder(locate(config.model))
     out.mkdir(parents=True, exist_ok=True)
-    last = _begin(config, out, resume)
+    last = _begin(config, folder.weights_sha256(), out, resume)
     trainer = new_trainer(config, folder, rows, validation, out)
     trainer.train(resume_from_checkpoint=last)
     publish(trainer, folder, config, out / "model", len(rows))
@@ -190,8 +190,11 @@ def new_course(config: FinetuneConfig, folder: ModelFolder) -> Course:
     return Course(processor, coordinates, Path(config.videos), pick, config.seed)
 
 
-def _begin(config: FinetuneConfig, out: Path, resume: bool) -> str | None:
-    """The checkpoint to go on from. BadCheckpoint: another configuration's, or one that would be written over."""
+def _begin(config: FinetuneConfig, weights_sha256: str, out: Path, resume: bool) -> str | None:
+    """The checkpoint to go on from. weights_sha256: of the model that training begins with, which adapters rest on.
+
+    Raises BadCheckpoint: another configuration's, or one that would be written over.
+    """
     from transformers import trainer_utils
 
     find: Any = trainer_utils.get_last_checkpoint
@@ -199,10 +202,14 @@ def _begin(config: FinetuneConfig, out: Path, resume: bool) -> str | None:
     last = find(str(folder)) if folder.is_dir() else None
     settings = {key: value for key, value in msgspec.to_builtins(config).items() if key not in MAY_CHANGE}
     with Path(config.rows).open("rb") as stream:
-        record = {"config": settings, "rows_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        rows_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    record = {"config": settings, "rows_sha256": rows_sha256, "weights_sha256": weights_sha256}
     if resume and last is not None:
         if not file.exists() or json.loads(file.read_text(encoding="utf-8")) != record:
-            raise BadCheckpoint(f"{last} belongs to another configuration or other rows; use its own, or another --out")
+            raise BadCheckpoint(
+                f"{last} belongs to another configuration, other rows or other first weights; use its own, or another "
+                "--out"
+            )
         return str(last)
     if last is not None:
         raise BadCheckpoint(f"{out} holds checkpoints of an earlier run; go on with --resume, or name another --out")

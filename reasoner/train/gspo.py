@@ -72,10 +72,17 @@ def exercises_of(config: GspoConfig, folder: ModelFolder, processor: Processor) 
         from reasoner.train.shown import Pick
         from reasoner.train.stgr_exercises import StgrExercises
 
+        if processor.motion:
+            raise TrainError(
+                f"{folder.path} takes motion pairs, as the bundled model does; name clips instead of rows "
+                "(deploy/examples/train-gspo.toml)"
+            )
         same = FinetuneConfig(
             model=config.model, rows=config.rows, videos=config.videos, skip_bad_rows=config.skip_bad_rows
         )
         rows, validation = (load_rows(same, Path(file)) for file in (config.rows, config.validation))
+        if len(validation) < 2:
+            raise TrainError(f"{config.validation} has {len(validation)} rows; both halves of it are asked, add some")
         pick = Pick(most=config.max_frames)
         return StgrExercises(rows, validation, folder, processor.fitted, Path(config.videos), pick, config.seed)
     from reasoner.train.album import Album

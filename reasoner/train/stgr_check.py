@@ -143,9 +143,12 @@ def read_boxes(
 def _check_texts(look: Examination, row: StgrRow) -> None:
     """Tags that the parser of the serving side cannot read are mistakes; so are boxes out of the picture."""
     thought = row.reasoning_process or ""
-    read = parse(f"<think>{thought}</think>\n<answer>{row.answer_text()}</answer>")
-    for error in read.errors:
-        look.wrong("reasoning_process", f"{error}; correct the tags")
+    for field, text in (
+        ("reasoning_process", f"<think>{thought}</think>\n<answer>-</answer>"),
+        ("answer", f"<answer>{row.answer_text()}</answer>"),
+    ):
+        for error in parse(text).errors:
+            look.wrong(field, f"{error}; correct the tags")
     for field, text in (("reasoning_process", thought), ("answer", row.answer)):
         try:
             for numbers in text_boxes(text):

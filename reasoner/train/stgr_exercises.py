@@ -93,17 +93,15 @@ def truth_of(row: StgrRow, shown: Shown) -> Truth:
         for box in (to_view(whole, shown.view) for whole in one.boxes)
         if box is not None
     ]
-    if not objects and row.task != "visual QA":
-        # A time without a place says when and leaves where open: graded by the span, not by boxes.
-        times_s = [one.time_s for one in row.cited()]
-        span = row.span_s() or ((min(times_s), max(times_s)) if times_s and yes is not False else None)
-    else:
-        span = row.span_s()
+    span = row.span_s()
+    # A time without a place says when and leaves where open.
+    alone = () if objects or row.task == "visual QA" else tuple(one.time_s for one in row.cited())
     return Truth(
         yes=yes,
         span=None if yes is False else span,
         objects=() if yes is False else tuple(objects),
-        answer=TAG.sub("", row.answer),
+        moments_s=() if yes is False else alone,
+        answer=TAG.sub("", row.answer_text()),
         answer_box=_answer_box(row, shown) if row.task == "visual QA" else None,
         duration_s=shown.duration_s,
         task=row.task,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import logging
+import shutil
 import threading
+import tomllib
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -34,7 +37,7 @@ from detector.engines.plan import (
 )
 from detector.engines.shelf import Shelf
 from detector.errors import EngineMismatch, EngineUnavailable, ExportError
-from detector.folder import IMAGE_GRAPH, ScorerFolder
+from detector.folder import IMAGE_GRAPH, ScorerFolder, read_folder
 from detector.precision import typed
 from tests.detector.gpu import need_bindings, no_gpu
 
@@ -455,3 +458,22 @@ def test_logger_monitor_and_missing_driver_on_the_real_bindings(
     with pytest.raises(EngineUnavailable, match=r"TensorRT [\d.]+ cannot use the GPU .*nvidia-smi") as caught:
         build_module.build(graph, small_folder.record.shape, profiles(8), "fp16", "none", b"", shares.append)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_lines_for_the_configuration_are_a_table_of_it(own: bool, tmp_path: Path) -> None:
+    """What is printed can be pasted: a folder of one's own is named, and so is where its engines lie."""
+    from deploy import compile as command
+    from detector.config import DetectorConfig
+
+    folder = read_folder("bundled")
+    if own:
+        shutil.copytree(folder.path, tmp_path / 'a "folder"')
+        folder = read_folder(str(tmp_path / 'a "folder"'))
+    said: list[str] = []
+    options = Namespace(precision="int8", out=tmp_path / "engines" if own else None)
+    command._say_table(options, folder, said.append)
+    config = msgspec.convert(tomllib.loads("\n".join(said))["detector"], DetectorConfig)
+    assert (config.engine, config.precision) == ("tensorrt", "int8")
+    assert config.model == (str(folder.path) if own else "bundled")
+    assert config.engines == (str(tmp_path / "engines") if own else "")

@@ -76,15 +76,6 @@ def test_as_shipped_a_lasting_event_gives_a_span_every_two_seconds() -> None:
     assert flagged == [11, 13, 15]
 
 
-def test_two_frames_in_a_row_open_a_span_where_that_is_asked_for() -> None:
-    """One alone does not, nor two with a cool one between; the span begins with the second, and stays hot as ever."""
-    twice = GateConfig(hot_frames=2, max_hot_s=1.9)
-    assert run([(8, 0.9), (9, 0.1), (10, 0.9), (11, 0.4), (12, 0.9), (13, 0.1), (14, 0.0)], twice)[0] == []
-    (span,), _ = run([(10, 0.9), (11, 0.6), (12, 0.35), (13, 0.1), (14, 0.1)], twice)
-    assert hot(span, 0.5) == [10, 11]
-    assert (span.first_hot_utc_ns, span.score) == (11 * SECOND, 0.6)
-
-
 def test_a_span_knows_its_peak_and_what_came_before() -> None:
     (span,), _ = run([(8, 0.1), (9, 0.2), (10, 0.6), (11, 0.9), (12, 0.1), (13, 0.1)])
     assert (span.score, span.peak_utc_ns, span.first_hot_utc_ns) == (0.9, 11 * SECOND, 10 * SECOND)

@@ -148,6 +148,14 @@ def test_a_training_leaves_a_model_that_loads(trained: tuple[ScorerTrainConfig, 
     assert msgspec.json.decode((out / "report.json").read_bytes())["steps"] == 24
 
 
+def test_an_earlier_run_is_not_written_over(trained: tuple[ScorerTrainConfig, Path]) -> None:
+    config, out = trained
+    before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(TrainingError, match=r"holds checkpoint\.pt of an earlier run; go on with --resume"):
+        train(config, out)
+    assert before == {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
 def test_a_stopped_training_goes_on_to_the_same_weights(
     trained: tuple[ScorerTrainConfig, Path], tmp_path: Path
 ) -> None:

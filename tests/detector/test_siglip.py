@@ -209,3 +209,18 @@ def test_released_shapes() -> None:
     shape = shape_of(fixed, adopt.picture_size(fixed, {}), 64)
     assert (shape.picture_size, shape.length, shape.dim, shape.depth) == ((256, 256), 257, 768, 12)
     assert adopt.picture_size(Siglip2Config(), {"max_num_patches": 256}) == (336, 192)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_without_some_weights_is_refused(kind: str, tmp_path: Path) -> None:
+    """They would be random, and rules be scored by chance."""
+    from safetensors.torch import load_file, save_file
+
+    source = checkpoint(kind, tmp_path / "checkpoint")
+    weights = load_file(source / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("text_model.encoder.")}
+    assert 0 < len(kept) < len(weights)
+    save_file(kept, source / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match=rf"lacks {len(weights) - len(kept)} weights of a '{kind}', as text_model"):
+        adopt.adopt(str(source), tmp_path / "scorer")
+    assert not (tmp_path / "scorer").exists()

@@ -214,6 +214,24 @@ def test_spread_is_for_long_videos(duration_s: float | None, applies: bool) -> N
     assert rewards.spread(said(times_s=(12.5, 37.5)), NO) is None
 
 
+@pytest.mark.parametrize(("off_s", "points"), [(0.0, 1.5), (1.0, 1.5), (2.9, 0.5), (3.1, -1.0), (30.0, -1.0)])
+def test_moments_without_places_are_graded_by_their_times(off_s: float, points: float) -> None:
+    truth = Truth(moments_s=(8.0, 70.0), duration_s=90.0, answer="It waves.", task="temporal-spatial free-form QA")
+    claimed = said(times_s=(8.0 - off_s, 70.0))
+    assert rewards.time_points(claimed, truth) == pytest.approx((points + 1.5) / 2)
+    assert rewards.closeness(claimed, truth, 1.0) == pytest.approx((math.exp(-(off_s**2) / 2) + 1) / 2)
+    assert rewards.time_points(said(), truth) == -1.0 and rewards.span(claimed, truth) is None
+    assert rewards.time_points(claimed, msgspec.structs.replace(truth, yes=False, moments_s=())) is None
+
+
+@pytest.mark.parametrize(("moments_s", "applies"), [((8.0,), False), ((8.0, 70.0), True)])
+def test_spread_over_known_moments_where_no_span_is_told(moments_s: tuple[float, ...], applies: bool) -> None:
+    known = tuple(TrueObject(label="man", time_s=time_s, box=WHOLE) for time_s in moments_s)
+    for truth in (Truth(objects=known, duration_s=90.0), Truth(moments_s=moments_s, duration_s=90.0)):
+        found = rewards.spread(said(times_s=(23.5, 54.5)), truth)
+        assert found == (pytest.approx(0.5) if applies else None)
+
+
 @pytest.mark.parametrize(
     ("progress", "expected"), [(0.0, 4.0), (0.25, 3.0), (0.5, 2.0), (0.74, 1.04), (0.75, 1.0), (1.0, 1.0)]
 )

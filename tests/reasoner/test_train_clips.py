@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from detector.folder import BUNDLED, WEIGHTS, sha256
-from ingest.simulator.world import VERSION
+from ingest.simulator.world import VERSION, Scene
 from reasoner.train import clips
 from reasoner.train.about import About
 from reasoner.train.album import Album
@@ -169,6 +169,21 @@ def test_clips_of_another_world_and_of_another_scorer(tmp_path: Path, caplog: py
     (tmp_path / "about.json").write_text("{}")
     with pytest.raises(BadClips, match=r"about\.json"):
         Album.open(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["hug", "lights_out"])
+def test_a_row_names_what_its_view_shows(label: str) -> None:
+    """What nobody acts in is seen everywhere; of the rest somebody must be in the view."""
+    scene = next(
+        scene
+        for scene in (Scene(seed, 60.0, kinds=[label] * 3) for seed in range(900_000, 900_020))
+        if any(each.label == label for each in scene.lookalikes)
+    )
+    truth = next(each for each in scene.lookalikes if each.label == label)
+    there = set(truth.actors)
+    assert clips._kind(scene, truth.start_s, truth.end_s, there) == label
+    elsewhere = clips._kind(scene, truth.start_s, truth.end_s, {999})
+    assert elsewhere == (label if not there else "walking")
 
 
 def test_a_closer_row_shows_what_a_claim_would_cite() -> None:

@@ -235,6 +235,10 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(site: Path, tiny: Path, t
         finetune(settings, broken, resume=False)
     with pytest.raises(BadCheckpoint, match="another configuration"):
         finetune(config(site, tiny, steps=3, save_steps=1, learning_rate=1.0), broken, resume=True)
+    record = json.loads((broken / "config.json").read_text("utf-8"))
+    (broken / "config.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}), "utf-8")
+    with pytest.raises(BadCheckpoint, match="other first weights"):
+        finetune(settings, broken, resume=True)
 
 
 def test_adapters_change_the_language_model_alone(site: Path, tiny: Path, tmp_path: Path) -> None:

@@ -15,23 +15,27 @@ import torch
 
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
-from reasoner.boxes import Box
+from reasoner import rewards
+from reasoner.boxes import WHOLE, Box
 from reasoner.folder import BUNDLED, open_folder
-from reasoner.grade import PUBLISHED, SEVEN, Claimed, RewardTable, TrueObject, Truth
+from reasoner.grade import PUBLISHED, SEVEN, Claimed, RewardTable, TrueObject, Truth, read
 from reasoner.processor import Processor
 from reasoner.prompt import messages
 from reasoner.train.album import Album
 from reasoner.train.clip_exercises import ClipExercises, truth_of
 from reasoner.train.config import SftConfig
-from reasoner.train.errors import BadCheckpoint, BadClips, TrainFailed
+from reasoner.train.errors import BadCheckpoint, BadClips, TrainError, TrainFailed
 from reasoner.train.exercise import Exercise
 from reasoner.train.feed import Feed
-from reasoner.train.gspo import new_trainer, train
+from reasoner.train.gspo import exercises_of, new_trainer, train
 from reasoner.train.gspo_config import GspoConfig, Lora
 from reasoner.train.gspo_run import begin, last_checkpoint
 from reasoner.train.judge import Judged, judge
 from reasoner.train.policy import Best, GspoTrainer, ratio_figures
 from reasoner.train.release import card, export
+from reasoner.train.shown import Shown
+from reasoner.train.stgr_exercises import StgrExercises
+from reasoner.train.stgr_exercises import truth_of as stgr_truth_of
 from tests.reasoner.drawn import draw
 
 KNOWN = open_folder(BUNDLED).notes.categories[:4]  # type: ignore[union-attr]
@@ -312,6 +316,51 @@ def test_exercises_need_rows_that_the_model_knows(clips: Path) -> None:
     notes = msgspec.structs.replace(folder.notes, categories=("parade",))
     with pytest.raises(BadClips, match="parade"):
         ClipExercises(Album.open(clips), msgspec.structs.replace(folder, notes=notes), 1, 0.7)
+
+
+def stgr(folder: Path, model: str, validation: int) -> GspoConfig:
+    """Temporal multiple choice in the authors' form for reinforcement."""
+    row = {
+        "task": "temporal QA (MCQ)", "video_path": "v.mp4", "question": "What happens?", "answer": "B\n[1.0, 2.0]",
+        "key_frames": [], "key_items": {},
+    }  # fmt: skip
+    for name, count in (("rows.json", 3), ("val.json", validation)):
+        (folder / name).write_text(json.dumps([row] * count), "utf-8")
+    return msgspec.convert(
+        {"model": model, "rows": str(folder / "rows.json"), "validation": str(folder / "val.json"),
+         "videos": str(folder)}, GspoConfig,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bundled", "validation", "said"),
+    [(True, 2, "takes motion pairs.*name clips instead"), (False, 1, "val.json has 1 rows")],
+)
+def test_rows_that_cannot_be_learnt_from_are_refused(
+    bundled: bool, validation: int, said: str, tiny: Path, tmp_path: Path
+) -> None:
+    given = stgr(tmp_path, str(BUNDLED if bundled else tiny), validation)
+    folder = open_folder(Path(given.model))
+    with pytest.raises(TrainError, match=said) as caught:
+        exercises_of(given, folder, Processor.load(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_letter_of_a_row_is_paid(tiny: Path, tmp_path: Path) -> None:
+    """An RL row's answer is a letter and a span; it is graded as the sentence that it stands for."""
+    given = stgr(tmp_path, str(tiny), 2)
+    folder = open_folder(tiny)
+    exercises = exercises_of(given, folder, Processor.load(folder))
+    assert isinstance(exercises, StgrExercises)
+    shown = Shown(pictures=(), times_s=(0.0, 1.0), view=WHOLE, duration_s=3.0)
+    truth = stgr_truth_of(exercises.rows[0], shown)
+    assert truth.span == (1.0, 2.0)
+    texts = [
+        f"<think>It is seen.</think><answer>From <t>1.0</t>s to <t>2.0</t>s.\nCorrect Option: {letter}</answer>"
+        for letter in "BC"
+    ]
+    paid = [rewards.answer(read(text), truth) for text in texts]
+    assert paid == [1.0, 0.0]
 
 
 def test_the_truth_of_a_row(clips: Path) -> None:
