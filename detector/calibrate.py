@@ -11,6 +11,7 @@ import numpy as np
 
 from detector import film, strict
 from detector.captions import phrases
+from detector.config import GateConfig
 from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder
 from detector.seen import Seen, interval_s
 from detector.similarity import pooled, probability
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SEED = 2_000_000
 EVIDENT_S = 2.0
-"""An event counts as found if a frame of the first two seconds in which it can be seen passes."""
+"""An event counts as found if a frame of the first two seconds in which it can be seen and the one after it pass."""
 WORDINGS = 4
 MARGIN = 0.9
 """Thresholds are tried this much below each held-out event: the next one may score a little less."""
@@ -73,8 +74,9 @@ def calibrate(
         held, chances = _truth(category, seen)
         curve = _curve(logits, seen.novelty, held)
         scores = np.stack([probability(column, seen.novelty, curve) for column in logits.T], axis=1)
-        peaks = np.concatenate([np.zeros(0), *(scores[chance].max(axis=0) for chance in chances)])
-        without = scores[held == 0].reshape(-1)
+        both = paired(scores, seen)
+        peaks = np.concatenate([np.zeros(0), *(both[chance].max(axis=0) for chance in chances)])
+        without = both[held == 0].reshape(-1)
         minutes = max(len(without) * interval_s(seen) / 60, 1e-9)
         threshold = choose_threshold(peaks, without, minutes, flag_cost)
         out[category] = msgspec.structs.replace(
@@ -92,10 +94,24 @@ def calibrate(
     return out
 
 
+def paired(
+    scores: NDArray[np.float32], seen: Seen, alone_from_s: float = GateConfig().alone_from_s
+) -> NDArray[np.float32]:
+    """The threshold up to which a frame opens a span: the lower one of its own score and the next frame's of the scene,
+    as the gate asks for both (`detector.gate`). float32 (frames, wordings), as `scores`."""
+    out = scores.copy()
+    together = (np.diff(seen.scene) == 0) & (np.diff(seen.t_s) < alone_from_s)
+    out[:-1][together] = np.minimum(scores[:-1], scores[1:])[together]
+    # The last frame of a scene waits for a second one that never comes.
+    last = np.append(np.diff(seen.scene) != 0, True)
+    out[last] = 0 if alone_from_s else scores[last]
+    return out
+
+
 def choose_threshold(peaks: NDArray[np.float64], quiet: NDArray[np.float32], minutes: float, flag_cost: float) -> float:
     """The threshold with the greatest recall less `flag_cost` for each quiet frame flagged per minute.
 
-    peaks: best score of each event in time; quiet: scores of `minutes` of frames without the event.
+    peaks: best score of each event in time; quiet: scores of `minutes` of frames without the event; both `paired`.
     """
     best, chosen = -np.inf, CEILING
     for candidate in sorted(

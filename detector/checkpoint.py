@@ -25,6 +25,7 @@ FREE = (
     "cache",
     "held_out_scenes",
     "flag_cost",
+    "precision",
 )
 """Settings that a resumed training may change."""
 

@@ -19,6 +19,9 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     close_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
     """An open span stays hot while the score is at least this share of the threshold."""
+    alone_from_s: Padding = 1.5
+    """A span opens with two key frames in a row at the threshold or above; a frame that no other follows within this
+    time stands by itself. 0: every frame does, which gives half as many windows more."""
     pad_before_s: Padding = 2.5
     pad_after_s: Padding = 1.5
     max_hot_s: Positive = 0.9
@@ -99,6 +102,12 @@ class ScorerTrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Seconds after which learning ends although `steps` are left (rendering not counted); 0: none. A budget that bites
     makes the result depend on the machine; without one it depends on the seed only."""
     checkpoint_s: Positive = 60.0
+    mistaken_share: Annotated[float, Meta(ge=0, le=0.2)] = 0.0
+    """Of each category's frames without an event, this share that `start_from` takes most for one is drawn as often as
+    look-alikes are, and as often as all others. Nothing without `start_from`."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What the image tower learns in. `auto` is bfloat16 where the processor multiplies it; some do so more slowly than
+    float32: try both for a minute."""
     threads: Count = 1
     render_workers: Count = 1
     flag_cost: Annotated[float, Meta(ge=0, le=1)] = 0.006

@@ -43,9 +43,9 @@ class CategoryRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     strict: float
     """The same for a scorer without a reasoner behind it (detector/strict.py)."""
     recall: float
-    """Share of held-out events with a frame over the threshold while they could first be seen."""
+    """Share of held-out events with two frames in a row over the threshold while they could first be seen."""
     flags_per_minute: float
-    """Key frames over the threshold per minute without this event, held-out scenes."""
+    """Key frames per minute without this event, held-out scenes, that are over the threshold as the next one is."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,9 +1,11 @@
 """The gate: scores in, flagged spans out. Pure: no clock, no I/O, the same scores give the same spans.
 
-For each camera and rule a span opens at a score of `threshold`, and stays hot while scores are at least
-`close_ratio * threshold`. It is flagged as soon as waiting longer cannot improve it: hot for `max_hot_s`, or cool for
-`wait_s`. What turns hot again before that is merged into it, unless it would exceed `max_span_s`; then the span is
-flagged and the next begins. So an event that lasts gives a span every two seconds or so, and a flicker gives one.
+For each camera and rule a span opens at a score of `threshold` on two frames in a row, and stays hot while scores are
+at least `close_ratio * threshold`. A frame that no other follows within `alone_from_s` opens one by itself: a camera
+that looks but once in five seconds has no second one, nor has one that is silenced. A span is flagged as soon as
+waiting longer cannot improve it: hot for `max_hot_s`, or cool for `wait_s`. What turns hot again before that is merged
+into it, unless it would exceed `max_span_s`; then the span is flagged and the next begins. So an event that lasts gives
+a span every two seconds or so, and a flicker gives none.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class _Lane:
     """One rule on one camera."""
 
     hot: bool = False
+    first: tuple[int, float] | None = None
+    """UTC ns and score of a frame at the threshold that waits for a second one."""
     stretch: _Stretch | None = None
     heat: tuple[int, int] | None = None
     """First and last hot frame, UTC ns, since the score was cool for `wait_s`, over however many spans."""
@@ -117,16 +121,18 @@ class Gate:
         flagged = []
         for camera_id, camera in self._cameras.items():
             for index, lane in camera.lanes.items():
-                if lane.stretch is not None and now_utc_ns - camera.latest_ns >= self._ns(self._config.wait_s):
-                    flagged.append(self._close(camera_id, camera.epoch, index, lane, now_utc_ns))
+                if now_utc_ns - camera.latest_ns >= self._ns(self._config.wait_s):
+                    flagged += self._end(camera_id, camera.epoch, index, lane, now_utc_ns)
         return flagged
 
     def flush(self, now_utc_ns: int) -> list[Span]:
-        """Flags every span that is still open or waiting; for the end of a run."""
+        """Flags every span that is still open or waiting; for the end of a run. What waits for a second frame is none:
+        that frame may only not have come yet."""
         return [
-            span
+            self._close(camera_id, camera.epoch, index, lane, now_utc_ns)
             for camera_id, camera in self._cameras.items()
-            for span in self._close_camera(camera_id, camera, now_utc_ns)
+            for index, lane in camera.lanes.items()
+            if lane.stretch is not None
         ]
 
     @staticmethod
@@ -135,10 +141,23 @@ class Gate:
 
     def _close_camera(self, camera_id: str, camera: _Camera, now: int) -> list[Span]:
         return [
-            self._close(camera_id, camera.epoch, index, lane, now)
+            span
             for index, lane in camera.lanes.items()
-            if lane.stretch is not None
+            for span in self._end(camera_id, camera.epoch, index, lane, now)
         ]
+
+    def _end(self, camera_id: str, epoch: int, index: int, lane: _Lane, now: int) -> list[Span]:
+        """The span of a lane that gets no frame for a while; one that waits for a second frame stands by itself."""
+        self._open(lane)
+        return [] if lane.stretch is None else [self._close(camera_id, epoch, index, lane, now)]
+
+    @staticmethod
+    def _open(lane: _Lane) -> None:
+        """With the frame that waited, if any."""
+        if lane.first is not None:
+            (utc_ns, score), lane.first, lane.hot = lane.first, None, True
+            lane.heat = (lane.heat[0] if lane.heat else utc_ns, utc_ns)
+            lane.stretch = _Stretch(utc_ns, utc_ns, utc_ns, score)
 
     def _insert(
         self, camera_id: str, epoch: int, index: int, lane: _Lane, utc_ns: int, score: float, now: int
@@ -157,7 +176,17 @@ class Gate:
     ) -> list[Span]:
         flagged: list[Span] = []
         threshold = self._thresholds[index]
-        lane.hot = score >= (threshold * self._config.close_ratio if lane.hot else threshold)
+        if lane.first is not None and (
+            score >= threshold or utc_ns - lane.first[0] >= self._ns(self._config.alone_from_s)
+        ):
+            self._open(lane)
+        lane.first = None
+        if lane.hot:
+            lane.hot = score >= threshold * self._config.close_ratio
+        elif score >= threshold:
+            # What is still waiting needs no second proof.
+            lane.hot = lane.stretch is not None or self._config.alone_from_s == 0
+            lane.first = None if lane.hot else (utc_ns, score)
         if lane.stretch is not None:
             overdue = not lane.hot and utc_ns - lane.stretch.last_ns >= self._ns(self._config.wait_s)
             if overdue or (

@@ -37,6 +37,8 @@ LOWER = 0.6
 """Peak of a cycle's learning rate as a share of the peak before."""
 ONE_WAY = ("car",)
 """Whoever drives on the right would drive on the left in a mirror."""
+LOOKED_AT = 64
+"""Frames in one go when mistakes are looked for."""
 COMMON = ("person", "bag", "empty", "walking")
 """States that hold on most frames: they teach what is in a picture, and then nothing more."""
 
@@ -57,13 +59,20 @@ class Learner:
         self.words = random.Random(config.seed)
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
-        turns = [category for category in config.categories for _ in range(config.emphasis.get(category, 1))]
-        self._pools = _pools(samples, turns)
+        self._turns = [category for category in config.categories for _ in range(config.emphasis.get(category, 1))]
+        self._pools = _pools(samples, self._turns)
         cars = [samples.names.index(name) for name in ONE_WAY if name in samples.names]
         self._one_way = (samples.truth[:, cars] == 1).any(axis=1)
         # Half precision pays only where the processor multiplies it natively.
         can: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        self._half = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+        native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+        self._half = native if config.precision == "auto" else config.precision == "bfloat16"
+
+    def dwell_on_mistakes(self) -> int:
+        """Draws the frames that the model as it is takes most wrongly for events oftener; returns how many they are."""
+        rows = mistaken(self.model, self.samples, self.tokens, self.config)
+        self._pools = _pools(self.samples, self._turns, rows)
+        return len(rows)
 
     def learn(self, out: Path, resume: bool) -> tuple[float, float]:
         """Runs to the last step or to the end of the budget; mean loss of the first and the last twentieth."""
@@ -148,18 +157,40 @@ class Learner:
         return [self._pools[(self.step * count + index) % len(self._pools)] for index in range(count)]
 
 
-def _pools(samples: Samples, categories: Sequence[str]) -> list[NDArray[np.int64]]:
+def mistaken(model: ScorerModel, samples: Samples, tokens: Tokens, config: ScorerTrainConfig) -> NDArray[np.int64]:
+    """Row numbers, ascending, of frames without an event: of each category the `mistaken_share` with the highest logits
+    for its first wording."""
+    rows = np.flatnonzero(_without_event(samples, config.categories))
+    count = round(config.mistaken_share * len(rows))
+    lines = [captions.phrases(category, config.categories)[0] for category in config.categories]
+    with torch.inference_mode():
+        texts = model.text(torch.from_numpy(tokens.encode(lines)))
+        logits = [
+            model.match(model.image(torch.from_numpy(np.array(samples.pictures[part]))), texts)[0].numpy()
+            for part in np.split(rows, range(LOOKED_AT, len(rows), LOOKED_AT))
+        ]
+    order = np.argsort(-np.concatenate(logits), axis=0, kind="stable")
+    return np.unique(rows[order[:count]])
+
+
+def _without_event(samples: Samples, categories: Sequence[str]) -> NDArray[np.bool_]:
+    columns = [samples.names.index(category) for category in categories]
+    return np.asarray((samples.truth[:, columns] == 0).all(axis=1))
+
+
+def _pools(
+    samples: Samples, categories: Sequence[str], mistaken: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
     """Row numbers to draw from in turn: of each category named, as often as it is, and after it of everything else."""
     columns = [samples.names.index(category) for category in categories]
     events = [np.flatnonzero(samples.truth[:, column] == 1) for column in columns]
-    quiet = np.flatnonzero((samples.truth[:, columns] == 0).all(axis=1))
+    quiet = np.flatnonzero(_without_event(samples, categories))
     common = [samples.names.index(name) for name in COMMON if name in samples.names]
     alike = [index for index in range(len(samples.names)) if index not in columns and index not in common]
-    resembling = np.flatnonzero(
-        (samples.truth[:, columns] == 0).all(axis=1) & (samples.truth[:, alike] == 1).any(axis=1)
-    )
+    resembling = quiet[(samples.truth[quiet][:, alike] == 1).any(axis=1)]
     pools = [pool for pool in events if len(pool)]
-    others = [pool for pool in (resembling, quiet) if len(pool)]
+    wrong = np.zeros(0, np.int64) if mistaken is None else mistaken
+    others = [pool for pool in (resembling, quiet, wrong) if len(pool)]
     return [pool for pair in zip(pools, (others * len(pools))[: len(pools)], strict=True) for pool in pair]
 
 

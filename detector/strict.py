@@ -1,7 +1,8 @@
 """Thresholds for a scorer that stands by itself: where nothing happens, all categories together flag next to nothing.
 
-Serving does not use them, for the reasoner behind it rejects a false window at little cost. They say how good the
-scorer is: the way from the served thresholds to them, and on, is the curve that a benchmark follows.
+Serving does not flag by them, for the reasoner behind it rejects a false window at little cost. They are those of
+single frames, and say of a frame whether the scorer is sure of it; and of the scorer how good it is: the way from the
+served thresholds to them, and on, is the curve that a benchmark follows.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _false_windows(
     column: NDArray[np.float64], times: NDArray[np.float64], still: NDArray[np.bool_], threshold: float
 ) -> int:
     """Windows that the gate would cut of one camera and that begin in quiet."""
-    gate = Gate([_RULE], [threshold], GateConfig())
+    gate = Gate([_RULE], [threshold], GateConfig(alone_from_s=0))
     spans = []
     for t_s, score in zip(times.tolist(), column.tolist(), strict=True):
         spans += gate.update("scene", 0, _ns(t_s), [score])

@@ -82,6 +82,8 @@ def train(config: ScorerTrainConfig, out: Path, resume: bool = False) -> TrainRe
     if config.start_from:
         inherit(learner.model, model_folder / TOKENIZER, config.start_from)
         learner.average.load_state_dict(learner.model.state_dict())
+        if config.mistaken_share:
+            log.info("%d frames that %s takes for events", learner.dwell_on_mistakes(), config.start_from)
     losses = learner.learn(out, resume)
     folder = _calibrated(config, learner, model_folder)
     measured = _measured(config, model_folder)

@@ -18,6 +18,7 @@ from reasoner.train.augment import DISORDER_SHARE, asked, augmented, disordered
 from reasoner.train.dense import DenseTruth, dense_truth
 from reasoner.train.questions import language
 from reasoner.train.row import Row
+from reasoner.train.signs import with_signs
 from reasoner.train.tokens import COORDINATES, TIMES
 from reasoner.train.vision import MERGE, PATCH
 from reasoner.train.vocabulary import target
@@ -135,7 +136,7 @@ class Batches:
             clip, row = self.album.clip(index), asked(self.album.rows[index], self.album.categories, random)
             if random.random() < DISORDER_SHARE:
                 clip, row = disordered(clip, row, random) or (clip, row)
-            clips.append(augmented(clip, row, random))
+            clips.append(augmented(with_signs(clip, row.objects, random), row, random))
         return self.collate(clips)
 
     def plain(self, indices: Sequence[int]) -> TextBatch:

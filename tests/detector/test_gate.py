@@ -16,8 +16,9 @@ from detector.window import Span
 
 SECOND = 1_000_000_000
 RULE = Rule(id="r", category="fall", watch="w", question="q")
-PATIENT = GateConfig(max_hot_s=1.9)
-"""Three hot key frames, so that the tables have something between the first and the last."""
+PATIENT = GateConfig(max_hot_s=1.9, alone_from_s=0)
+"""Three hot key frames, so that the tables have something between the first and the last; one opens a span."""
+ALONE = GateConfig(alone_from_s=0)
 
 
 def run(
@@ -76,6 +77,30 @@ def test_as_shipped_a_lasting_event_gives_a_span_every_two_seconds() -> None:
     assert flagged == [11, 13, 15]
 
 
+@pytest.mark.parametrize(
+    ("name", "frames", "wanted", "flagged"),
+    [
+        ("one frame is a flicker", [(10, 0.9), (11, 0.4), (12, 0.0)], [], []),
+        ("however often", [(10, 0.9), (11, 0.4), (12, 0.9), (13, 0.4), (14, 0.9), (15, 0.4)], [], []),
+        ("the lower level is no second frame", [(10, 0.9), (11, 0.45), (12, 0.45), (13, 0)], [], []),
+        ("two are flagged at the second", [(10, 0.5), (11, 0.5), (12, 0)], [(7.0, 12.5)], [11]),
+        ("half a second apart as well", [(10, 0.5), (10.5, 0.5), (11, 0.4), (12, 0)], [(7.0, 12.5)], [11]),
+        ("the second may be late", [(10, 0.9), (11.4, 0.9), (12, 0)], [(7.4, 12.9)], [11.4]),
+        ("one of a slow camera stands alone", [(10, 0.9), (12, 0.1), (14, 0.1)], [(6.0, 11.5)], [12]),
+        ("each of them", [(10, 0.9), (15, 0.9), (20, 0)], [(6.0, 11.5), (11.0, 16.5)], [15, 20]),
+        ("what waits needs no second one", [(10, 0.9), (10.5, 0.9), (11, 0.1), (11.7, 0.9)], [(7.5, 13.2)], [11.7]),
+        ("of a last one nobody knows", [(9, 0.1), (10, 0.9)], [], []),
+    ],
+)
+def test_a_span_opens_with_two_frames(
+    name: str, frames: list[tuple[float, float]], wanted: list[tuple[float, float]], flagged: list[float]
+) -> None:
+    spans, times = run(frames, GateConfig())
+    assert sum(bounds(spans), ()) == pytest.approx(sum(wanted, ())), name
+    assert times == pytest.approx(flagged), name
+    assert [span.hot_since_utc_ns for span in spans] == [round(frames[0][0] * SECOND)] * len(spans)
+
+
 def test_a_span_knows_its_peak_and_what_came_before() -> None:
     (span,), _ = run([(8, 0.1), (9, 0.2), (10, 0.6), (11, 0.9), (12, 0.1), (13, 0.1)])
     assert (span.score, span.peak_utc_ns, span.first_hot_utc_ns) == (0.9, 11 * SECOND, 10 * SECOND)
@@ -103,7 +128,7 @@ def test_a_heat_does_not_outlast_a_silence(silence_s: float, since_s: float) -> 
 
 
 def test_a_new_epoch_closes_and_an_old_one_is_ignored() -> None:
-    gate = Gate([RULE], [0.5], GateConfig())
+    gate = Gate([RULE], [0.5], ALONE)
     assert gate.update("cam", 3, 10 * SECOND, [0.9]) == []
     (span,) = gate.update("cam", 4, 2 * SECOND, [0.9])
     assert (span.epoch, span.first_hot_utc_ns) == (3, 10 * SECOND)
@@ -115,7 +140,7 @@ def test_a_new_epoch_closes_and_an_old_one_is_ignored() -> None:
 
 def test_cameras_and_rules_are_apart() -> None:
     here = Rule(id="here", category="fall", watch="w", question="q", cameras=("a",))
-    gate = Gate([here, RULE], [0.5, 0.9], GateConfig())
+    gate = Gate([here, RULE], [0.5, 0.9], ALONE)
     for camera_id in ("a", "b"):
         assert gate.update(camera_id, 0, 10 * SECOND, [0.8, 0.8]) == []
     assert [(span.camera_id, span.rule_id) for span in gate.flush(11 * SECOND)] == [("a", "here")]
@@ -133,14 +158,22 @@ def test_a_late_frame_is_counted_in_the_open_span_and_opens_none() -> None:
     assert [utc_ns // 100_000_000 for utc_ns, _ in span.scores] == [80, 100, 105, 110]
 
 
-def test_tick_flags_when_no_frame_comes() -> None:
-    gate = Gate([RULE], [0.5], GateConfig())
+@pytest.mark.parametrize("config", [GateConfig(), ALONE])
+def test_tick_flags_when_no_frame_comes(config: GateConfig) -> None:
+    gate = Gate([RULE], [0.5], config)
     gate.update("cam", 0, 10 * SECOND, [0.9])
     assert gate.tick(11 * SECOND) == []
     (span,) = gate.tick(12 * SECOND)
     assert span.flagged_utc_ns == 12 * SECOND
     assert gate.tick(13 * SECOND) == []
     assert gate.flush(14 * SECOND) == []
+
+
+def test_a_camera_that_is_silenced_at_once_is_flagged_in_its_new_epoch() -> None:
+    gate = Gate([RULE], [0.5], GateConfig())
+    assert gate.update("cam", 0, 9 * SECOND, [0.1]) == gate.update("cam", 0, 10 * SECOND, [0.9]) == []
+    (span,) = gate.update("cam", 1, 60 * SECOND, [0.1])
+    assert (span.epoch, span.first_hot_utc_ns, span.score) == (0, 10 * SECOND, 0.9)
 
 
 def test_wall_clock_of_flagging() -> None:
@@ -195,9 +228,8 @@ def timed(steps: list[tuple[int, float]]) -> list[tuple[float, float]]:
 
 @seed(3)
 @settings(max_examples=200, deadline=None)
-@given(FRAMES)
-def test_properties(steps: list[tuple[int, float]]) -> None:
-    config = GateConfig()
+@given(FRAMES, st.sampled_from([GateConfig(), ALONE]))
+def test_properties(steps: list[tuple[int, float]], config: GateConfig) -> None:
     frames = timed(steps)
     spans, _ = run(frames, config)
     again, _ = run(frames, config)
@@ -214,7 +246,12 @@ def test_properties(steps: list[tuple[int, float]]) -> None:
         assert before.end_utc_ns < after.end_utc_ns
         assert before.first_hot_utc_ns < after.first_hot_utc_ns
     covered = [any(span.start_utc_ns <= t * SECOND <= span.end_utc_ns for span in spans) for t, _ in frames]
-    assert all(inside for inside, (_, score) in zip(covered, frames, strict=True) if score >= 0.5)
+    # The last frame may wait for a second one.
+    judged = frames if config == ALONE else frames[:-1]
+    for place, (t_s, score) in enumerate(judged):
+        after_s, after = (frames[place + 1][0] - t_s, frames[place + 1][1]) if place + 1 < len(frames) else (9, 0)
+        if score >= 0.5 and (config == ALONE or after >= 0.5 or after_s >= config.alone_from_s):
+            assert covered[place]
     if all(score < 0.5 for _, score in frames):
         assert spans == []
 

@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from detector import captions, film, samples
-from detector.calibrate import choose_threshold, fit
+from detector.calibrate import choose_threshold, fit, paired
 from detector.config import ScorerTrainConfig
 from detector.errors import TrainingError
 from detector.folder import TOKENIZER, WEIGHTS, Shape, read_folder
 from detector.inherit import inherit
-from detector.learner import _pools, augment
+from detector.learner import _pools, augment, mistaken
 from detector.loss import pair_loss
 from detector.model import ScorerModel, load_weights
+from detector.seen import Seen
+from detector.statement import Tokens
 from detector.train import train
 from ingest.simulator.episode import EventTruth
 from ingest.simulator.world import Scene
@@ -109,6 +111,20 @@ def test_threshold_weighs_events_against_false_flags(cost: float, wanted: float)
     quiet = np.array([0.05, 0.5, 0.37, 0.3, 0.2, 0.1], np.float32)
     assert choose_threshold(peaks, quiet, 1.0, cost) == pytest.approx(wanted)
     assert choose_threshold(np.zeros(0), quiet, 1.0, cost) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "wanted"),
+    [(1.0, [0.2, 0.7, 0.7, 0, 0.1, 0.1, 0]), (2.0, [0.2, 0.9, 0.7, 0, 0.5, 0.1, 0])],
+)
+def test_a_frame_opens_a_span_with_the_next_one(interval_s: float, wanted: list[float]) -> None:
+    scores = np.array([[0.2, 0.9, 0.7, 0.8, 0.5, 0.1, 0.6]], np.float32).T
+    scene = np.array([0, 0, 0, 0, 1, 1, 1])
+    times = interval_s * np.array([0, 1, 2, 3, 0, 1, 2])
+    seen = Seen(scene, times, np.zeros((7, 1, 1), np.float32), np.zeros(7, np.float32), ())
+    together = paired(scores, seen)[:, 0].tolist()
+    assert together == pytest.approx(wanted)
+    assert paired(scores, seen, 0.0).tolist() == scores.tolist()
 
 
 def test_captions_are_drawn_for_every_state_and_language() -> None:
@@ -220,6 +236,32 @@ def test_a_training_can_start_from_a_model(trained: tuple[ScorerTrainConfig, Pat
     foreign.write_text("{}", encoding="utf-8")
     with pytest.raises(TrainingError, match="another tokenizer"):
         inherit(model, foreign, str(out / "model"))
+
+
+def test_mistakes_of_the_model_that_is_gone_on_from_come_oftener(
+    trained: tuple[ScorerTrainConfig, Path], tmp_path: Path
+) -> None:
+    config, out = trained
+    further = msgspec.structs.replace(config, start_from=str(out / "model"), mistaken_share=0.05, steps=2)
+    train(further, tmp_path / "out")
+    made = samples.load_samples(further, read_folder(str(out / "model")).record.shape)
+    shape = read_folder(str(out / "model")).record.shape
+    model = ScorerModel(shape)
+    inherit(model, out / "model" / TOKENIZER, str(out / "model"))
+    tokens = Tokens(out / "model" / TOKENIZER, shape.text_length)
+    rows = mistaken(model, made, tokens, further)
+    columns = [made.names.index(category) for category in config.categories]
+    still = np.flatnonzero((made.truth[:, columns] == 0).all(axis=1))
+    assert set(rows) <= set(still.tolist()) and 0 < len(rows) < len(still)
+    lines = [captions.phrases(category, config.categories)[0] for category in config.categories]
+    with torch.inference_mode():
+        texts = model.text(torch.from_numpy(tokens.encode(lines)))
+        logits = model.match(model.image(torch.from_numpy(np.array(made.pictures[still]))), texts)[0].numpy()
+    count = round(0.05 * len(still))
+    for column in logits.T:
+        assert set(still[np.argsort(-column)[:count]]) <= set(rows.tolist())
+    pools = [pool.tolist() for pool in _pools(made, [*config.categories, "crowd"], rows)]
+    assert rows.tolist() in pools
 
 
 def test_emphasis_brings_a_category_more_often() -> None:
