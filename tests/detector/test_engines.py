@@ -20,6 +20,7 @@ from detector import compilation
 from detector.engines import Engine, load_engine
 from detector.engines import parity as engine_parity
 from detector.engines.eager import TorchEngine
+from detector.engines.lasting import LastingEngine
 from detector.engines.ort import OnnxEngine
 from detector.engines.shelf import Shelf
 from detector.engines.tensorrt import TensorrtEngine
@@ -28,10 +29,16 @@ from detector.export import TOLERANCE, byte_ranges, parity
 from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, ScorerFolder, Shape
 from detector.precision import GraphPrecision
 from detector.similarity import pooled, probability
+from tests.detector.breaking import BreakingEngine
 from tests.detector.gpu import need_gpu
 
-PRECISIONS: dict[str, GraphPrecision] = {"onnx": "fp32", "torch": "fp32", "tensorrt": "fp16"}
-NEAR = {"onnx": TOLERANCE, "torch": TOLERANCE, "tensorrt": engine_parity.TOLERANCE["fp16"]}
+PRECISIONS: dict[str, GraphPrecision] = {
+    "onnx": "fp32", "torch": "fp32", "tensorrt": "fp16", "lasting": "fp32", "breaking": "fp32",
+}  # fmt: skip
+NEAR = {
+    kind: TOLERANCE if precision == "fp32" else engine_parity.TOLERANCE[precision]
+    for kind, precision in PRECISIONS.items()
+}
 """Between two calls of one engine with other neighbours: another batch size may take other kernels."""
 
 Open = Callable[[ScorerFolder], Engine]
@@ -45,7 +52,7 @@ def compiled(small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
-@pytest.fixture(params=["onnx", "tensorrt", "torch"])
+@pytest.fixture(params=["onnx", "tensorrt", "torch", "lasting", "breaking"])
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name == "tensorrt":
@@ -59,6 +66,10 @@ def start(kind: str, request: pytest.FixtureRequest) -> Open:
         return OnnxEngine
     if kind == "torch":
         return TorchEngine
+    if kind == "lasting":
+        return lambda folder: LastingEngine(OnnxEngine(folder))
+    if kind == "breaking":
+        return lambda folder: BreakingEngine(OnnxEngine(folder))
     opened: Open = request.getfixturevalue("compiled_here")
     return opened
 
