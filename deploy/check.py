@@ -64,6 +64,10 @@ def _libraries() -> Iterator[Row]:
         yield Row("FAIL", "ffmpeg", f"PyAV cannot be loaded ({one_line(error)}); install the project again")
         return
     yield _at_least("ffmpeg", str(av.ffmpeg_version_info), SAFE_FFMPEG, "upgrade av when a wheel has it")
+    from detector.engines.ort import clash
+
+    if two := clash():
+        yield Row("warn", "onnxruntime", two)
 
 
 def _at_least(part: str, found: str, safe: tuple[int, ...], way_out: str) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,22 +19,49 @@ if TYPE_CHECKING:
     from detector.engines import PassedOver
 
 MAX_BATCH = 64
+BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 Device = Literal["cpu", "cuda"]
 Port = tuple[str, str, tuple[int, ...]]
 """Name, type, and shape after the batch axis."""
 
 
-def cuda_missing() -> str | None:
-    """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
+def runtime() -> Any:
+    """The module. Raises EngineUnavailable where it cannot be used, naming what to install."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
+        raise EngineUnavailable(f'detector.engine "onnx": {error}; {clash() or "install onnxruntime"}') from None
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise EngineUnavailable(
+            'detector.engine "onnx": the package onnxruntime is empty, as one of two builds leaves it when it is '
+            "uninstalled; uninstall the other as well and install it again"
+        )
+    return onnxruntime
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+
+def clash() -> str | None:
+    """One line when two builds of ONNX Runtime are installed: both own the folder `onnxruntime`, so that what runs is a
+    mixture (measured: that of the CPU, without CUDA). None when there is one, or none."""
+    found = []
+    for package in BUILDS:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if len(found) < 2:
         return None
-    return "this onnxruntime was built without CUDA"
+    return (
+        f"{' and '.join(found)} are both installed and overwrite each other; "
+        f"`pip uninstall -y {' '.join(BUILDS)}`, then install one (onnxruntime-gpu serves the CPU as well)"
+    )
+
+
+def cuda_missing() -> str | None:
+    """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
+    if "CUDAExecutionProvider" in runtime().get_available_providers():
+        return None
+    return clash() or "this onnxruntime was built without CUDA; onnxruntime-gpu in its place has it"
 
 
 class OnnxEngine:
@@ -111,11 +139,7 @@ def _run(session: Any, gives: str, given: dict[str, NDArray[Any]], name: str) ->
 
 
 def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
-
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
