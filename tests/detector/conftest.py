@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from detector.config import DetectorConfig
 from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, Shape
+from tests.detector.checkpoint import KINDS, checkpoint
 from tests.detector.material import CATEGORIES, noise
 
 
@@ -44,6 +46,16 @@ def int8_folder(small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFac
     assert cosines.size == 3 * folder.record.shape.length
     assert cosines.mean() > 0.99
     return folder
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ScorerFolder]:
+    """An image-text pair's checkpoint, random, and the folder made of it."""
+    from detector.adopt import adopt
+
+    path = tmp_path_factory.mktemp(request.param)
+    source = checkpoint(request.param, path / "checkpoint")
+    return source, adopt(str(source), path / "scorer")
 
 
 @pytest.fixture
