@@ -152,11 +152,12 @@ def _first_that_runs(
         except passable as error:
             if not isinstance(error, EngineUnavailable):
                 log.warning("detector.engine auto: %s is not used: %s", name, error)
-            gone.append(PassedOver(name, _kind(error), str(error)))
+            gone.append(PassedOver(name, failure_of(error), str(error)))
     raise AssertionError("the last rung returns or raises")
 
 
-def _kind(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """The word for why an engine was passed over."""
     match error:
         case EngineUnavailable():
             return "unavailable"

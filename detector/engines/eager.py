@@ -38,8 +38,7 @@ class TorchEngine:
     passed_over: tuple[PassedOver, ...] = ()
 
     def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
-        if precision not in ("auto", "fp32"):
-            raise EngineUnavailable(f'detector.precision "{precision}": torch runs "fp32" here; set it or "auto"')
+        check_precision(precision)
         try:
             import torch
             from safetensors import SafetensorError
@@ -98,6 +97,12 @@ class TorchEngine:
         if self._model is None:
             raise EngineClosed(f"{self.name} is closed")
         return self._model
+
+
+def check_precision(precision: Precision) -> None:
+    """Raises EngineUnavailable for what torch does not compute in."""
+    if precision not in ("auto", "fp32"):
+        raise EngineUnavailable(f'detector.precision "{precision}": torch runs "fp32" here; set it or "auto"')
 
 
 _SWITCHES = threading.Lock()

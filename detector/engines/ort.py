@@ -26,6 +26,10 @@ Port = tuple[str, str, tuple[int, ...]]
 """Name, type, and shape after the batch axis."""
 
 
+def name_of(device: Device, precision: Precision) -> str:
+    return f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+
+
 def runtime() -> Any:
     """The module. Raises EngineUnavailable where it cannot be used, naming what to install."""
     try:
@@ -79,17 +83,17 @@ class OnnxEngine:
         precision: Precision = "auto",
     ) -> None:
         """precision: fp32 (also for auto), or int8, which is for the CPU and in a folder that has the graph for it."""
-        image_graph = _image_graph(folder, precision)
-        self.name = f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+        graph = image_graph(folder, precision)
+        self.name = name_of(device, precision)
         self.precision = "int8" if precision == "int8" else "fp32"
-        self.sha256 = folder.record.sha256[image_graph.name]
+        self.sha256 = folder.record.sha256[graph.name]
         self._folder = folder
         self._shape = folder.record.shape
         self._device = device
         self._threads = threads
         width, height = self._shape.picture_size
         self._session: Any = _open(
-            image_graph,
+            graph,
             ("pictures", "tensor(uint8)", (height, width, self._shape.channels)),
             ("tokens", "tensor(float)", (self._shape.length, self._shape.dim)),
             device,
@@ -161,7 +165,7 @@ def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -
     return session
 
 
-def _image_graph(folder: ScorerFolder, precision: Precision) -> Path:
+def image_graph(folder: ScorerFolder, precision: Precision) -> Path:
     """The image tower's graph in a precision; raises EngineUnavailable where there is none."""
     if precision in ("auto", "fp32"):
         return folder.file(IMAGE_GRAPH)
