@@ -64,6 +64,10 @@ def _libraries() -> Iterator[Row]:
         yield Row("FAIL", "ffmpeg", f"PyAV cannot be loaded ({one_line(error)}); install the project again")
         return
     yield _at_least("ffmpeg", str(av.ffmpeg_version_info), SAFE_FFMPEG, "upgrade av when a wheel has it")
+    from detector.engines.ort import clash
+
+    if two := clash():
+        yield Row("warn", "onnxruntime", two)
 
 
 def _at_least(part: str, found: str, safe: tuple[int, ...], way_out: str) -> Row:
@@ -99,7 +103,9 @@ def _camera(camera: CameraConfig, config: Config, timeout_s: float) -> Row:
 
 def _models(config: Config, probe: bool) -> list[Row]:
     if not probe:
-        return [_attempt("scorer", lambda: _scorer_folder(config)), *_reasoner_folder(config)]
+        scorer = _attempt("scorer", lambda: _scorer_folder(config))
+        engine = [_attempt("engine", lambda: _engine(config))] if scorer.state == "ok" else []
+        return [scorer, *engine, *_reasoner_folder(config)]
     return [_attempt("scorer", lambda: _scorer(config)), *_reasoner(config)]
 
 
@@ -113,7 +119,18 @@ def _scorer_folder(config: Config) -> str:
         if reason := unserved(rule, folder):
             raise RuleNotServed(reason)
     record = folder.record
-    return f"{record.name}, {config.detector.engine} engine, {sees(record)}"
+    return f"{record.name}, {sees(record)}"
+
+
+def _engine(config: Config) -> str:
+    """Which one would run, from what is installed and compiled."""
+    from detector.engines.outlook import outlook
+    from detector.folder import read_folder
+
+    wanted = config.detector
+    folder = read_folder(wanted.model)
+    found = outlook(wanted.engine, folder, precision=wanted.precision, engines=wanted.engines)
+    return f"{wanted.engine}: {found}; --probe starts it" if wanted.engine == "auto" else f"{found}; --probe starts it"
 
 
 def _scorer(config: Config) -> str:

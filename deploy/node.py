@@ -129,15 +129,12 @@ class Node:
         self._parts.callback(self._relay.stop)
 
     def _origin(self) -> Origin:
-        from alerts.provenance import CoarseModel
-
-        name, engine_sha256, precision = self.scorer.provenance
+        """But for the scorer's engine, which the line knows."""
         return Origin(
             site=self.config.site,
             node_id=self.config.site.node_id,
             pipeline=f"witness {installed_version()}",
             config_sha256=fingerprint(self.config),
-            coarse=CoarseModel(name=name, engine_sha256=engine_sha256, precision=precision),
             review_below=self.config.reasoner.review_below,
             console_url=self.console_url,
         )

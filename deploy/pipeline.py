@@ -17,8 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from alerts.errors import EvidenceLost, StoreError
 from alerts.origin import Origin
+from alerts.provenance import CoarseModel
 from deploy.admission import Admission, Bound, Shed, Ticket
 from deploy.closing import Closing
 from deploy.config import Config
@@ -36,6 +39,7 @@ from reasoner.config import ReasonerConfig
 
 if TYPE_CHECKING:
     from alerts.store import Store
+    from detector.engines import PassedOver
     from detector.scorer import Scorer
     from ingest.supervisor import Camera, CameraEvent, CameraStatus
     from reasoner.reason import Reasoner
@@ -71,10 +75,7 @@ class Pipeline:
         self._store = store
         self._scorer = scorer
         self.reasoner = reasoner
-        self.engine = scorer.engine
-        """What the image tower runs on, as `onnx (CPU)`."""
-        self.precision = scorer.provenance[2]
-        self.passed_over = scorer.passed_over
+        self._origin = origin
         self.ledger = Ledger()
         self.shed_reasons: Counter[str] = Counter()
         """Why windows were not examined, without the details of each."""
@@ -91,7 +92,7 @@ class Pipeline:
         self.admission = Admission(
             Bound(config.pipeline.waiting_windows, config.pipeline.wait_s), on_shed=self._shed_ticket
         )
-        decide = Decide(self._sites, self._rules, origin, store, self.ledger, on_alert)
+        decide = Decide(self._sites, self._rules, self._origin_now, store, self.ledger, on_alert)
         self._close_over = Closing(store, self._rules)
         reason = Reason(reasoner, self._sites, self._rules, store)
         self.runner = Runner(self._links(reason, decide), observe)
@@ -156,6 +157,35 @@ class Pipeline:
                 on_left=lambda judgement: self._shed(judgement.window.span, "stopped"),
             ),
         )
+
+    @property
+    def engine(self) -> str:
+        """What the image tower runs on now, as `onnx (CPU)`."""
+        return self._scorer.engine
+
+    @property
+    def precision(self) -> str:
+        return self._scorer.provenance[2]
+
+    @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        return self._scorer.passed_over
+
+    @property
+    def trouble(self) -> str:
+        """One line while no coarse frame can be scored; empty else."""
+        return self._scorer.trouble
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Engines of the scorer that were given up in this run, each with its reason."""
+        return self._scorer.left
+
+    def _origin_now(self) -> Origin:
+        """With the engine in use: another may have taken over since the start."""
+        name, sha256, precision = self._scorer.provenance
+        coarse = CoarseModel(name=name, engine_sha256=sha256, precision=precision)
+        return msgspec.structs.replace(self._origin, coarse=coarse)
 
     def start(self) -> None:
         """The stages, without cameras."""

@@ -70,33 +70,58 @@ make_venv() {
 # With the extra `train`, so that the three trainings run from the same clone. pip installs uv, uv installs the rest
 # several times faster; without uv, pip does.
 install_project() {
-  local dev=$1
-  local arguments=(--quiet --editable '.[train]')
+  local dev=$1 extras=$2
+  local arguments=(--quiet --editable ".[$extras]")
   [ "$dev" = dev ] && arguments+=(--group dev)
   [ -x "$VENV/bin/uv" ] || quietly "installing uv" "$VENV/bin/python" -m pip install --quiet --upgrade pip uv ||
     tell "going on with pip"
+  quietly "installing the project (minutes at the first time)" packages install "${arguments[@]}"
+}
+
+# packages install|uninstall ARGUMENT...
+packages() {
+  local command=$1
+  shift
   if [ -x "$VENV/bin/uv" ]; then
-    quietly "installing the project (minutes at the first time)" \
-      "$VENV/bin/uv" pip install --python "$VENV/bin/python" "${arguments[@]}"
+    "$VENV/bin/uv" pip "$command" --python "$VENV/bin/python" "$@"
   else
-    quietly "installing the project (minutes at the first time)" "$VENV/bin/python" -m pip install "${arguments[@]}"
+    [ "$command" = uninstall ] && set -- --yes "$@"
+    "$VENV/bin/python" -m pip "$command" "$@"
   fi
+}
+
+# ONNX Runtime's build for CUDA in place of the one for the CPU that the project asks for. Both own the folder
+# onnxruntime: installed together the CPU's files win, and one that is uninstalled leaves the other broken. So both go
+# first. It serves the CPU as well.
+onnx_for_cuda() {
+  quietly "taking ONNX Runtime away" packages uninstall onnxruntime onnxruntime-gpu &&
+    quietly "installing ONNX Runtime for CUDA" packages install --quiet 'onnxruntime-gpu[cuda,cudnn]'
+}
+
+# WITNESS_GPU=1 adds the extra `gpu` to an environment, which keeps it then.
+extras() {
+  if [ "${WITNESS_GPU:-}" = 1 ] || [ -e "$VENV/.gpu" ]; then echo train,gpu; else echo train; fi
 }
 
 # What an installation depends on; the folder too, because an editable one points to it.
 fingerprint() {
-  local dev=$1
-  { cat pyproject.toml; pwd; printf '%s' "$dev train"; } | sha256sum | cut -d' ' -f1
+  local dev=$1 extras=$2
+  { cat pyproject.toml; pwd; printf '%s' "$dev $extras"; } | sha256sum | cut -d' ' -f1
 }
 
 set_up() {
-  local dev=${1:-} python stamp=$VENV/.installed${1:+-$1} wanted
-  wanted=$(fingerprint "$dev")
+  local dev=${1:-} python stamp=$VENV/.installed${1:+-$1} extras wanted
+  extras=$(extras)
+  wanted=$(fingerprint "$dev" "$extras")
   if [ -x "$VENV/bin/witness" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     return
   fi
   python=$(find_python) || return
   make_venv "$python" || return
-  install_project "$dev" || return
+  install_project "$dev" "$extras" || return
+  if [ "$extras" = train,gpu ]; then
+    onnx_for_cuda || return
+    touch "$VENV/.gpu"
+  fi
   printf '%s' "$wanted" >"$stamp"
 }

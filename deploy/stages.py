@@ -145,12 +145,12 @@ class Decide:
         self,
         cameras: Mapping[str, CameraConfig],
         rules: Mapping[str, Rule],
-        origin: Origin,
+        origin: Callable[[], Origin],
         store: Store,
         ledger: Ledger,
         on_alert: Callable[[Published], None],
     ) -> None:
-        """on_alert: told of each new alert after it was committed."""
+        """origin: asked at each decision; on_alert: told of each new alert after it was committed."""
         self._cameras = cameras
         self._rules = rules
         self._origin = origin
@@ -171,7 +171,7 @@ class Decide:
         camera, rule = self._cameras[span.camera_id], self._rules[span.rule_id]
         latest = store.latest_alert(camera.id, rule.id)
         ours = self._ledger.of_this_run(span.window_id)
-        match decide(verdict, window, rule, camera, self._origin, latest, time.time_ns()):
+        match decide(verdict, window, rule, camera, self._origin(), latest, time.time_ns()):
             case New(alert=alert):
                 if self._ledger.end(span.window_id, "alert", lambda: store.raise_alert(span.window_id, alert, verdict)):
                     self._on_alert(Published(alert, time.time_ns(), ours))

@@ -129,6 +129,16 @@ def watch(telemetry: Telemetry, line: Pipeline) -> None:
         "1 for each engine that was tried before; the whole reason is in the log",
     )
     telemetry.gauge(
+        "witness.engine.failing",
+        lambda: [(float(bool(line.trouble)), {"stage": "score", "engine": line.engine})],
+        "1 while the engine in use serves no call; the whole reason is in the log and on the page",
+    )
+    telemetry.gauge(
+        "witness.frames.unscored",
+        lambda: [(line.unscored, {})],
+        "Coarse frames that the scorer could not take",
+    )
+    telemetry.gauge(
         "witness.camera.online",
         lambda: [(float(status.state == "online"), {"camera": status.camera_id}) for status in line.statuses()],
         "1 while pictures come",

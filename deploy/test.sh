@@ -28,6 +28,12 @@ offer "Maven for Kafka's jars" 'kafka_jars || command -v mvn' maven
 offer "Chromium for the console" 'command -v chromium || command -v google-chrome' chromium
 offer "GStreamer's RTSP server" gstreamer python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+# Too much to fetch unasked: TensorRT's libraries alone are half a gigabyte, and its bindings do not import without them.
+python_finds() { "$VENV/bin/python" -c "from tests.detector import gpu; $1" >/dev/null 2>&1; }
+python_finds 'gpu.real_bindings()' || skipped+=("TensorRT's bindings, which our calls are held against (WITNESS_GPU=1 \
+installs TensorRT; without a GPU pip install tensorrt-cu13-bindings, and TENSORRT_LIBRARIES=the folder of its libraries)")
+python_finds 'assert gpu.no_gpu() is None' ||
+  skipped+=("a GPU that TensorRT runs on (REQUIRE_GPU=1 makes failures of these)")
 for what in "${skipped[@]}"; do tell "not here, its tests are skipped: $what"; done
 
 "$VENV/bin/ruff" format --check

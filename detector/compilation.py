@@ -93,11 +93,18 @@ def rebuild(
     )
     if wanted.precision not in CALIBRATED:
         return compile_engine(folder, wanted, shelf, (), progress)
-    if (built.graph_sha256, built.weights_sha256) != (wanted.graph_sha256, wanted.weights_sha256):
-        raise EngineUnavailable(
-            f"{stale.engine} was calibrated on other weights; run `{command(folder, wanted.precision)}` again"
-        )
+    if reason := calibrated_on_others(folder, stale, wanted):
+        raise EngineUnavailable(reason)
     return _build(folder, wanted, shelf, shelf.typed(stale), stale.calibration_pictures, progress)
+
+
+def calibrated_on_others(folder: ScorerFolder, stale: Manifest, wanted: Recipe) -> str | None:
+    """One line where a stale engine needs new pictures before it can be built again."""
+    built = stale.recipe
+    same = (built.graph_sha256, built.weights_sha256) == (wanted.graph_sha256, wanted.weights_sha256)
+    if wanted.precision not in CALIBRATED or same:
+        return None
+    return f"{stale.engine} was calibrated on other weights; run `{command(folder, wanted.precision)}` again"
 
 
 def command(folder: ScorerFolder, precision: GraphPrecision) -> str:

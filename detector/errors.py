@@ -23,7 +23,7 @@ class ModelFolderError(DetectorError, ValueError):
 
 
 class EngineUnavailable(DetectorError, RuntimeError):
-    """Raised while an engine is chosen."""
+    """Raised while an engine is chosen, and by a call that its device does not serve any more."""
 
 
 class EngineMismatch(DetectorError, ValueError):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from detector.config import DetectorConfig
 from detector.contrast import Usual, margins
-from detector.engines import Engine, PassedOver, load_engine
+from detector.engines import Engine, PassedOver, follow_engine, load_engine
+from detector.engines.lasting import Follow, LastingEngine
 from detector.errors import RuleNotServed
 from detector.folder import TOKENIZER, CategoryRecord, ScorerFolder, ScorerRecord, read_folder
 from detector.memory import CameraMemory
@@ -70,17 +72,19 @@ class Scorer:
         rules: Sequence[Rule],
         max_batch: int,
         zones: Mapping[str, Zones] | None = None,
+        follow: Follow | None = None,
     ) -> None:
-        """Takes over the engine. zones: camera id to its polygons, for rules that name some.
+        """Takes over the engine. zones: camera id to its polygons, for rules that name some. follow: what starts the
+        next engine when this one is lost; None: nothing does.
 
         Raises RuleNotServed for a rule whose category the model does not know.
         """
         record = folder.record
         self._calibrations = tuple(_calibration(rule, folder) for rule in rules)
         self._folder = folder
-        self._engine = engine
+        self._engine = LastingEngine(engine, follow)
         self._rules = tuple(rules)
-        self._max_batch = min(max_batch, engine.max_batch)
+        self._max_batch = max_batch
         self._texts = self._embed([statement(rule.category, rule.watch, record.prompt) for rule in rules])
         self._neutral = self._embed(record.neutral)
         self._masks = ZoneMasks(record.shape, self._rules, zones or {})
@@ -109,8 +113,11 @@ class Scorer:
         engine = load_engine(
             config.engine, folder, threads=config.threads, precision=config.precision, engines=config.engines
         )
+        follow = partial(
+            follow_engine, folder=folder, threads=config.threads, precision=config.precision, engines=config.engines
+        )
         try:
-            scorer = cls(folder, engine, rules, config.max_batch, zones)
+            scorer = cls(folder, engine, rules, config.max_batch, zones, follow if config.engine == "auto" else None)
         except Exception:
             engine.close()
             raise
@@ -121,6 +128,8 @@ class Scorer:
         """float32 (frames, rules), calibrated 0..1; 0 where a rule does not apply to the frame's camera.
 
         Frames of one camera must come in order; they may be of several cameras. Each is remembered.
+
+        Raises EngineUnavailable when the engine fails and nothing takes its place, or not yet (`LastingEngine`).
         """
         scores = np.zeros((len(frames), len(self._rules)), np.float32)
         if not frames or not self._rules:
@@ -154,8 +163,18 @@ class Scorer:
 
     @property
     def passed_over(self) -> tuple[PassedOver, ...]:
-        """What `auto` tried before it."""
+        """What `auto` tried before it, and what it lost since."""
         return self._engine.passed_over
+
+    @property
+    def trouble(self) -> str:
+        """One line while the engine fails and nothing takes its place: no picture is scored. Empty else."""
+        return self._engine.trouble
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Of each engine that was given up in this run, one line with the reason."""
+        return self._engine.left
 
     @property
     def provenance(self) -> tuple[str, str, str]:
@@ -201,8 +220,9 @@ class Scorer:
             )
 
     def _tokens(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        starts = range(0, len(pictures), self._max_batch)
-        return np.concatenate([self._engine.image(pictures[start : start + self._max_batch]) for start in starts])
+        batch = min(self._max_batch, self._engine.max_batch)
+        starts = range(0, len(pictures), batch)
+        return np.concatenate([self._engine.image(pictures[start : start + batch]) for start in starts])
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         shape = self._folder.record.shape

@@ -1,4 +1,4 @@
-"""What the console shows of the running system besides alerts: cameras, Kafka, what became of the windows."""
+"""What the console shows of the running system besides alerts: cameras, Kafka, scorer, ends of windows."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ class KafkaLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ScorerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What looks at every camera's pictures."""
+
+    state: Literal["starting", "ok", "fallen", "failing"] = "starting"
+    """`fallen`: an engine was lost in this run and another took over; `failing`: no picture is scored."""
+    engine: str = ""
+    """As `onnx (CPU)`."""
+    unscored: int = 0
+    """Coarse frames of this run that the scorer could not take."""
+    reason: str = ""
+    """What was lost, or why nothing is scored: one line."""
+
+
 class ConsoleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the running system."""
 
@@ -45,6 +58,7 @@ class ConsoleStatus(msgspec.Struct, frozen=True, kw_only=True):
     started_utc_ns: int
     cameras: tuple[CameraLine, ...] = ()
     kafka: KafkaLine = KafkaLine()
+    scorer: ScorerLine = ScorerLine()
     windows: dict[str, int] = {}
     """`flagged`, `alert`, `rejected`, `merged`, `shed`: how many windows were flagged and what became of them."""
     shed_reasons: dict[str, int] = {}

@@ -60,7 +60,7 @@ class Line:
         self._fetch = Fetch({config.id: camera}, rules, store, self._scorer.background_jpeg, self._shed)
         self._reason = Reason(models.reasoner, sites, rules, store)
         self._published: list[Published] = []
-        self._decide = Decide(sites, rules, models.origin, store, self._ledger, self._published.append)
+        self._decide = Decide(sites, rules, lambda: models.origin, store, self._ledger, self._published.append)
         self._judged: list[Judged] = []
         self._waiting: list[Group] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-Failure = Literal["unavailable", "mismatch", "export", "system"]
+Failure = Literal["unavailable", "mismatch", "export", "system", "lost"]
 """Why an engine was passed over, in a word: it cannot run here, its files or numbers are not what they must be, it
-could not be compiled, or the operating system refused."""
+could not be compiled, the operating system refused, or it ran and then failed in the midst of a run."""
+RUNGS = ("tensorrt", "onnx on CUDA", "onnx on the CPU", "torch")
+"""What `auto` tries, in this order: an engine of its choosing has passed over as many as stand before it."""
 
 
 class PassedOver(NamedTuple):
@@ -107,28 +109,55 @@ def load_engine(
             return _first_that_runs(folder, threads, precision, engines)
 
 
-def _first_that_runs(folder: ScorerFolder, threads: int, precision: Precision, engines: str | Path) -> Engine:
+def follow_engine(
+    failed: Engine,
+    reason: str,
+    folder: ScorerFolder,
+    *,
+    threads: int = 1,
+    precision: Precision = "auto",
+    engines: str | Path = "",
+) -> Engine:
+    """Starts the next engine that runs, after one that `auto` chose and that failed in the midst of a run. The rungs
+    above are not tried again: a device that comes and goes would cost frames each time.
+
+    reason: one line. Raises as `load_engine`, and EngineUnavailable when nothing stands below.
+    """
+    place = len(failed.passed_over)
+    passed_over = [*failed.passed_over, PassedOver(RUNGS[place], "lost", reason)]
+    if len(passed_over) == len(RUNGS):
+        raise EngineUnavailable(f"nothing stands below {RUNGS[place]}")
+    return _first_that_runs(folder, threads, precision, engines, passed_over)
+
+
+def _first_that_runs(
+    folder: ScorerFolder,
+    threads: int,
+    precision: Precision,
+    engines: str | Path,
+    passed_over: Sequence[PassedOver] = (),
+) -> Engine:
     """Whatever fails on a GPU is passed over with its reason; what the CPU says of the files is final."""
-    passed_over: list[PassedOver] = []
-    ways: tuple[tuple[str, Callable[[], Engine]], ...] = (
-        ("tensorrt", lambda: _tensorrt(folder, precision, engines, build=False)),
-        ("onnx on CUDA", lambda: _onnx_cuda(folder, threads, precision)),
+    gone = list(passed_over)
+    on_gpu = (EngineUnavailable, EngineMismatch, ExportError, OSError)
+    ways: tuple[tuple[Callable[[], Engine], tuple[type[Exception], ...]], ...] = (
+        (lambda: _tensorrt(folder, precision, engines, build=False), on_gpu),
+        (lambda: _onnx_cuda(folder, threads, precision), on_gpu),
+        (lambda: _onnx(folder, "cpu", threads, precision), (EngineUnavailable,)),
+        (lambda: _torch(folder, precision), ()),
     )
-    for name, start in ways:
+    for name, (start, passable) in list(zip(RUNGS, ways, strict=True))[len(gone) :]:
         try:
-            return _chosen(start(), passed_over)
-        except (EngineUnavailable, EngineMismatch, ExportError, OSError) as error:
+            return _chosen(start(), gone)
+        except passable as error:
             if not isinstance(error, EngineUnavailable):
                 log.warning("detector.engine auto: %s is not used: %s", name, error)
-            passed_over.append(PassedOver(name, _kind(error), str(error)))
-    try:
-        return _chosen(_onnx(folder, "cpu", threads, precision), passed_over)
-    except EngineUnavailable as error:
-        passed_over.append(PassedOver("onnx on the CPU", _kind(error), str(error)))
-    return _chosen(_torch(folder, precision), passed_over)
+            gone.append(PassedOver(name, failure_of(error), str(error)))
+    raise AssertionError("the last rung returns or raises")
 
 
-def _kind(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """The word for why an engine was passed over."""
     match error:
         case EngineUnavailable():
             return "unavailable"

@@ -43,14 +43,19 @@ def version(module: Any) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", module.__version__)[:2])
 
 
-def driver() -> Any:
-    """`pycuda.driver`, initialised. Raises EngineUnavailable without a GPU, its driver or pycuda."""
+def driver_missing() -> str | None:
+    """None where NVIDIA's driver is installed, else one line."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise EngineUnavailable(
-            f"no NVIDIA GPU with its driver is here; on a machine that has one, {INSTALL}"
-        ) from None
+        return f"no NVIDIA GPU with its driver is here; on a machine that has one, {INSTALL}"
+    return None
+
+
+def driver() -> Any:
+    """`pycuda.driver`, initialised. Raises EngineUnavailable without a GPU, its driver or pycuda."""
+    if missing := driver_missing():
+        raise EngineUnavailable(missing)
     try:
         module: Any = importlib.import_module("pycuda.driver")
     except ImportError as error:

@@ -49,13 +49,20 @@ def current(folder: ScorerFolder, wanted: Recipe, shelf: Shelf, found: Found | N
     if found is not None:
         log.warning("%s is stale: %s; building it again", found.manifest.engine, ", ".join(found.stale))
         return compilation.rebuild(folder, found.manifest, wanted, shelf, progress)
-    if not build or wanted.precision in CALIBRATED:
-        raise EngineUnavailable(
-            f"no {wanted.precision} engine is compiled for {wanted.gpu.name} in {shelf.path}; "
-            f"run `{compilation.command(folder, wanted.precision)}`"
-        )
+    if reason := never_compiled(folder, wanted, shelf, build=build):
+        raise EngineUnavailable(reason)
     log.warning("compiling the scorer for %s, once; this takes minutes", wanted.gpu.name)
     return compilation.compile_engine(folder, wanted, shelf, (), progress)
+
+
+def never_compiled(folder: ScorerFolder, wanted: Recipe, shelf: Shelf, *, build: bool) -> str | None:
+    """One line where nothing is compiled and nothing can be unasked; None where a start may compile it."""
+    if build and wanted.precision not in CALIBRATED:
+        return None
+    return (
+        f"no {wanted.precision} engine is compiled for {wanted.gpu.name} in {shelf.path}; "
+        f"run `{compilation.command(folder, wanted.precision)}`"
+    )
 
 
 class _Logged:

@@ -38,8 +38,7 @@ class TorchEngine:
     passed_over: tuple[PassedOver, ...] = ()
 
     def __init__(self, folder: ScorerFolder, *, device: str | None = None, precision: Precision = "auto") -> None:
-        if precision not in ("auto", "fp32"):
-            raise EngineUnavailable(f'detector.precision "{precision}": torch runs "fp32" here; set it or "auto"')
+        check_precision(precision)
         try:
             import torch
             from safetensors import SafetensorError
@@ -57,22 +56,16 @@ class TorchEngine:
                 f"{folder.file(WEIGHTS)} does not fit scorer.json ({reason}); train it again"
             ) from None
         width, height = self._shape.picture_size
-        try:
+        with self._on_device():
             self._model: Towers | None = model.to(self.device)
-            self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
-        except RuntimeError as error:
-            if self.device == "cpu":
-                raise
-            raise EngineUnavailable(
-                f"{self.name} failed ({' '.join(str(error).split())[:200]}); see nvidia-smi"
-            ) from error
+        self.image(np.zeros((1, height, width, self._shape.channels), np.uint8))
 
     def image(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         model = self._open()
         check_pictures(pictures, self._shape, self.max_batch)
-        with torch.inference_mode(), full_products(self.device):
+        with self._on_device(), torch.inference_mode(), full_products(self.device):
             tokens = model.image(torch.tensor(pictures, device=self.device)).cpu()
         return np.array(tokens.numpy(), np.float32)
 
@@ -81,17 +74,35 @@ class TorchEngine:
 
         model: Any = self._open()  # one without text tower takes no ids
         check_ids(ids, self._shape)
-        with torch.inference_mode(), full_products(self.device):
+        with self._on_device(), torch.inference_mode(), full_products(self.device):
             texts = model.text(torch.tensor(ids, device=self.device)).cpu()
         return np.array(texts.numpy(), np.float32)
 
     def close(self) -> None:
         self._model = None
 
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """What torch raises of a GPU (no room, lost) becomes EngineUnavailable; on the CPU it is a fault of ours."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.device == "cpu":
+                raise
+            raise EngineUnavailable(
+                f"{self.name} failed ({' '.join(str(error).split())[:200]}); see nvidia-smi"
+            ) from error
+
     def _open(self) -> Towers:
         if self._model is None:
             raise EngineClosed(f"{self.name} is closed")
         return self._model
+
+
+def check_precision(precision: Precision) -> None:
+    """Raises EngineUnavailable for what torch does not compute in."""
+    if precision not in ("auto", "fp32"):
+        raise EngineUnavailable(f'detector.precision "{precision}": torch runs "fp32" here; set it or "auto"')
 
 
 _SWITCHES = threading.Lock()

@@ -6,6 +6,7 @@ A CUDA context of pycuda belongs to the thread that made it, down to the freeing
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Launch = Callable[[], Callable[[], R]]
@@ -74,10 +77,12 @@ class Lane:
             with self._holding():
                 began.set_result(None)
                 self._loop()
-        except BaseException as error:
-            if began.done():
-                raise
-            began.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - the caller's, or nobody's: a thread has no one to raise it to
+            if not began.done():
+                began.set_exception(error)
+                return
+            # All work is done by then; a device that was lost in between cannot be left in order.
+            log.error("%s: the device could not be left in order: %s", threading.current_thread().name, error)
 
     def _loop(self) -> None:
         under_way: deque[tuple[Callable[[], Any], Future[Any]]] = deque()

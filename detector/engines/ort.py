@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,22 +19,53 @@ if TYPE_CHECKING:
     from detector.engines import PassedOver
 
 MAX_BATCH = 64
+BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 Device = Literal["cpu", "cuda"]
 Port = tuple[str, str, tuple[int, ...]]
 """Name, type, and shape after the batch axis."""
 
 
-def cuda_missing() -> str | None:
-    """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
+def name_of(device: Device, precision: Precision) -> str:
+    return f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+
+
+def runtime() -> Any:
+    """The module. Raises EngineUnavailable where it cannot be used, naming what to install."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
+        raise EngineUnavailable(f'detector.engine "onnx": {error}; {clash() or "install onnxruntime"}') from None
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise EngineUnavailable(
+            'detector.engine "onnx": the package onnxruntime is empty, as one of two builds leaves it when it is '
+            "uninstalled; uninstall the other as well and install it again"
+        )
+    return onnxruntime
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+
+def clash() -> str | None:
+    """One line when two builds of ONNX Runtime are installed: both own the folder `onnxruntime`, so that what runs is a
+    mixture (measured: that of the CPU, without CUDA). None when there is one, or none."""
+    found = []
+    for package in BUILDS:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if len(found) < 2:
         return None
-    return "this onnxruntime was built without CUDA"
+    return (
+        f"{' and '.join(found)} are both installed and overwrite each other; "
+        f"`pip uninstall -y {' '.join(BUILDS)}`, then install one (onnxruntime-gpu serves the CPU as well)"
+    )
+
+
+def cuda_missing() -> str | None:
+    """None where ONNX Runtime can use CUDA, else why not. Raises EngineUnavailable without ONNX Runtime."""
+    if "CUDAExecutionProvider" in runtime().get_available_providers():
+        return None
+    return clash() or "this onnxruntime was built without CUDA; onnxruntime-gpu in its place has it"
 
 
 class OnnxEngine:
@@ -51,17 +83,17 @@ class OnnxEngine:
         precision: Precision = "auto",
     ) -> None:
         """precision: fp32 (also for auto), or int8, which is for the CPU and in a folder that has the graph for it."""
-        image_graph = _image_graph(folder, precision)
-        self.name = f"onnx ({device.upper()}{', int8' if precision == 'int8' else ''})"
+        graph = image_graph(folder, precision)
+        self.name = name_of(device, precision)
         self.precision = "int8" if precision == "int8" else "fp32"
-        self.sha256 = folder.record.sha256[image_graph.name]
+        self.sha256 = folder.record.sha256[graph.name]
         self._folder = folder
         self._shape = folder.record.shape
         self._device = device
         self._threads = threads
         width, height = self._shape.picture_size
         self._session: Any = _open(
-            image_graph,
+            graph,
             ("pictures", "tensor(uint8)", (height, width, self._shape.channels)),
             ("tokens", "tensor(float)", (self._shape.length, self._shape.dim)),
             device,
@@ -111,11 +143,7 @@ def _run(session: Any, gives: str, given: dict[str, NDArray[Any]], name: str) ->
 
 
 def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(f'detector.engine "onnx": {error}; install onnxruntime') from None
-
+    onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -137,7 +165,7 @@ def _open(graph: Path, takes: Port, gives: Port, device: Device, threads: int) -
     return session
 
 
-def _image_graph(folder: ScorerFolder, precision: Precision) -> Path:
+def image_graph(folder: ScorerFolder, precision: Precision) -> Path:
     """The image tower's graph in a precision; raises EngineUnavailable where there is none."""
     if precision in ("auto", "fp32"):
         return folder.file(IMAGE_GRAPH)

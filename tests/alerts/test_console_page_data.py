@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from alerts.console.status import CameraLine, ConsoleStatus, KafkaLine
+from alerts.console.status import CameraLine, ConsoleStatus, KafkaLine, ScorerLine
 from ingest.config import CameraConfig
 from tests.alerts.console_browser import opened, ready
 from tests.alerts.console_case import case
@@ -39,6 +39,7 @@ def test_hostile_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
         started_utc_ns=1,
         cameras=lines,
         kafka=KafkaLine(state="unreachable", reason=XSS[1]),
+        scorer=ScorerLine(state="failing", engine=XSS[0], unscored=3, reason=XSS[1]),
         windows={"flagged": 1, "shed": 1},
         shed_reasons={XSS[1]: 1},
     )
@@ -70,6 +71,7 @@ def test_hostile_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
             assert sorted(shown) == sorted(XSS)
             assert page.locator("body script, body style, body img[onerror], body svg[onload]").count() == 0
             assert page.locator("#site").text_content() == XSS[0]
+            assert XSS[1] in (page.locator("#scorer").text_content() or "")
 
 
 def test_the_policy_stops_what_the_page_would_never_do(browser: Browser, desk: Site) -> None:

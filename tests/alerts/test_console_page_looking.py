@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from tests.alerts.console_browser import headlines, ready
-from tests.alerts.console_site import Site
+from alerts.console.status import ScorerLine
+from tests.alerts.console_browser import headlines, opened, ready
+from tests.alerts.console_site import STATUS, Site, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -105,6 +108,33 @@ def test_health_is_visible(view: Page) -> None:
     assert view.locator("#kafka").inner_text() == "Kafka unreachable, 3 waiting"
     counts = view.locator("#windows").inner_text().split()
     assert counts == ["9", "flagged", "3", "alerts", "4", "rejected", "1", "merged", "1", "shed"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (ScorerLine(state="ok", engine="onnx (CPU)"), ""),
+        (ScorerLine(state="ok", engine="onnx (CPU)", unscored=2), "frames not scored so far: 2"),
+        (
+            ScorerLine(state="fallen", engine="onnx (CPU)", unscored=2, reason="the device is lost"),
+            "Pictures are scored on onnx (CPU) now: the device is lost · frames not scored so far: 2",
+        ),
+        (ScorerLine(state="failing", reason="the device is lost"), "No picture is scored: the device is lost"),
+    ],
+    ids=lambda value: value.state if isinstance(value, ScorerLine) else "",
+)
+def test_a_scorer_in_trouble_is_a_line_of_its_own(
+    line: ScorerLine, shown: str, browser: Browser, tmp_path: Path
+) -> None:
+    tones = {"fallen": "review", "failing": "critical"}
+    with serving(tmp_path, replace(STATUS, scorer=line)) as site:
+        for page in opened(browser, site):
+            strip = page.locator("#scorer")
+            assert strip.text_content() == shown and strip.is_visible() == bool(shown)
+            assert strip.get_attribute("data-tone") == tones.get(line.state, "quiet")
+            # The lines on top share the height with the desk, and push nothing out of the window.
+            assert page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
+            assert page.locator("#desk").bounding_box()["height"] > 400  # type: ignore[index]
 
 
 def test_an_altered_picture_is_withheld(browser: Browser, own_site: Site) -> None:

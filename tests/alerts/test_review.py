@@ -126,7 +126,7 @@ def test_the_line_decides_again_when_a_review_came_between(store: Store) -> None
 
     store.__class__ = Hasty
     cameras = {"gate-1": sample.CAMERA}
-    decide = Decide(cameras, {sample.RULE.id: sample.RULE}, sample.ORIGIN, store, ledger, lambda _: None)
+    decide = Decide(cameras, {sample.RULE.id: sample.RULE}, lambda: sample.ORIGIN, store, ledger, lambda _: None)
     decide([Judgement(window, sample.verdict(window))])
     assert ledger.windows().merged == 1
     last = store.alert(alert_id)

@@ -19,6 +19,7 @@ from deploy.stages import Published
 from detector.config import DetectorConfig, GateConfig
 from detector.engines import PassedOver
 from detector.rule import Rule
+from detector.scorer import Scorer
 from detector.window import Window
 from ingest.config import CameraConfig, IngestConfig, Point
 from ingest.frame import CoarseFrame
@@ -42,6 +43,8 @@ class ScriptedScorer:
     engine = "scripted"
     provenance = ("scripted", "0" * 64, "fp32")
     passed_over = (PassedOver("tensorrt", "unavailable", "no GPU"),)
+    trouble = ""
+    left: tuple[str, ...] = ()
 
     def __init__(self, rules: Sequence[Rule], hot: Callable[[str, float], bool]) -> None:
         self.thresholds = np.full(len(rules), 0.5, np.float32)
@@ -126,7 +129,7 @@ class Site:
     def line(
         self,
         store: Store,
-        scorer: ScriptedScorer,
+        scorer: ScriptedScorer | Scorer,
         reasoner: ScriptedReasoner | Reasoner,
         asked: ReasonerConfig | None = None,
         **settings: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from deploy import archive
 from deploy.arguments import parse, parser
 from deploy.cli import COMMANDS, main
 from tests.deploy.scripted import RULE, ScriptedReasoner, ScriptedScorer, Site
+from tests.detector.gpu import no_gpu
 
 ROOT = Path(__file__).parents[2]
 CAMERA = '[[camera]]\nid = "gate-1"\nurl = "rtsp://viewer:hunter22@127.0.0.1:9/x"\n'
@@ -139,6 +141,28 @@ def test_check_says_where_the_model_runs_or_why_not(
     assert main(["check", str(tmp_path / "c.toml")]) == (state == "FAIL")
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1] == "reasoner"]
     assert row.startswith(state) and told in row
+
+
+@pytest.mark.skipif(no_gpu() is None, reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("table", "state", "told"),
+    [
+        ("", "ok", r"auto: onnx \(CPU\); passed over: tensorrt \(.+\), onnx on CUDA \(.+\); --probe starts it"),
+        ('engine = "onnx"', "ok", r"onnx \(CPU\); --probe starts it"),
+        ('engine = "torch"', "ok", "torch; --probe starts it"),
+        ('engine = "tensorrt"', "FAIL", ".*install the extra"),
+        ('engine = "onnx"\nprecision = "int8"', "FAIL", ".*has no scorer.int8.onnx"),
+        ('precision = "fp8"', "FAIL", ".*torch runs"),
+    ],
+)
+def test_check_says_which_engine_would_run(
+    table: str, state: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is started for it; a named engine that cannot run here is a mistake, as at the start."""
+    (tmp_path / "c.toml").write_text(f'data = "{tmp_path}/d"\n{CAMERA}[detector]\n{table}\n')
+    assert main(["check", str(tmp_path / "c.toml")]) == (state == "FAIL")
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1] == "engine"]
+    assert re.fullmatch(rf"{state}\s+engine\s+{told}.*", row.strip())
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -25,7 +25,7 @@ class Line:
         self.store, self.ledger = store, Ledger()
         self.told: list[Published] = []
         cameras, rules = {sample.CAMERA.id: sample.CAMERA}, {sample.RULE.id: sample.RULE}
-        self._decide = Decide(cameras, rules, sample.ORIGIN, store, self.ledger, self.told.append)
+        self._decide = Decide(cameras, rules, lambda: sample.ORIGIN, store, self.ledger, self.told.append)
 
     def __call__(self, window: Window, verdict: Verdict) -> None:
         self.store.flag(window.span)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+KINDS = ("siglip", "siglip2", "clip")
 VOCABULARY = 400
 LENGTH = 16
 MEAN, STD = (0.48, 0.45, 0.4), (0.27, 0.26, 0.28)

@@ -6,7 +6,7 @@ import ctypes
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,6 +16,14 @@ from detector.errors import EngineUnavailable
 LIBRARIES = "TENSORRT_LIBRARIES"
 """Folder of the libraries, where the bindings are installed without them."""
 PRELOADED = ("libcudart.so.*", "libnvinfer.so.*", "libnvinfer_plugin.so.*", "libnvonnxparser.so.*")
+
+
+def _not_run(reason: str) -> None:
+    """Skips, or fails under REQUIRE_GPU=1."""
+    text = f"not run: {reason}"
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 @cache
@@ -31,12 +39,20 @@ def no_gpu() -> str | None:
 
 def need_gpu() -> None:
     """Skips, or fails under REQUIRE_GPU=1."""
-    reason = no_gpu()
-    if reason is not None:
-        text = f"not run: no GPU ({reason})"
-        if os.environ.get("REQUIRE_GPU") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+    if (reason := no_gpu()) is not None:
+        _not_run(f"no GPU ({reason})")
+
+
+def need_cuda(library: Literal["onnx", "torch"]) -> None:
+    """Skips, or fails under REQUIRE_GPU=1, where this library cannot use a GPU."""
+    import torch
+
+    from detector.engines.ort import cuda_missing
+
+    if library == "onnx" and (missing := cuda_missing()):
+        _not_run(f"no ONNX Runtime on CUDA ({missing})")
+    if not torch.cuda.is_available():
+        _not_run("no GPU (torch sees none)")
 
 
 @cache
@@ -54,7 +70,4 @@ def need_bindings() -> Any:
     try:
         return real_bindings()
     except EngineUnavailable as error:
-        text = f"not run: {error}"
-        if os.environ.get("REQUIRE_GPU") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+        _not_run(str(error))

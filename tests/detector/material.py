@@ -1,10 +1,11 @@
-"""What the detector's tests are made of: coarse frames and rules."""
+"""What the detector's tests are made of: coarse frames, pictures and rules."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.folder import Shape
 from detector.rule import Rule
 from ingest.clock import Stamp
 from ingest.frame import CoarseFrame
@@ -21,6 +22,14 @@ def coarse(rgb: NDArray[np.uint8], t_s: float, camera_id: str = "cam", epoch: in
     return CoarseFrame(
         camera_id=camera_id, epoch=epoch, stamp=stamp, source_size=(1280, 720), size=size, rgb=rgb.tobytes()
     )
+
+
+def noise(count: int, shape: Shape) -> list[NDArray[np.uint8]]:
+    """Pictures uint8 (H, W, channels) to calibrate on: flat ones with grain."""
+    width, height = shape.picture_size
+    rng = np.random.default_rng(4)
+    flat = rng.integers(0, 256, (count, 1, 1, shape.channels), dtype=np.uint8)
+    return list(np.clip(flat + rng.integers(-20, 20, (count, height, width, shape.channels)), 0, 255).astype(np.uint8))
 
 
 def rule(category: str = "fall", **more: object) -> Rule:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -16,56 +19,97 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from detector import compilation
+from detector import compilation, engines
 from detector.engines import Engine, load_engine
 from detector.engines import parity as engine_parity
 from detector.engines.eager import TorchEngine
+from detector.engines.lasting import LastingEngine
 from detector.engines.ort import OnnxEngine
+from detector.engines.plan import Gpu, Manifest
 from detector.engines.shelf import Shelf
 from detector.engines.tensorrt import TensorrtEngine
 from detector.errors import EngineClosed, EngineMismatch, EngineUnavailable, ExportError
 from detector.export import TOLERANCE, byte_ranges, parity
-from detector.folder import IMAGE_GRAPH, TEXT_GRAPH, WEIGHTS, ScorerFolder, Shape
-from detector.precision import GraphPrecision
+from detector.folder import IMAGE_GRAPH, INT8_GRAPH, TEXT_GRAPH, WEIGHTS, ScorerFolder, Shape
+from detector.precision import CALIBRATED, GraphPrecision
 from detector.similarity import pooled, probability
-from tests.detector.gpu import need_gpu
+from tests.detector.breaking import BreakingEngine
+from tests.detector.gpu import need_cuda, need_gpu
 
-PRECISIONS: dict[str, GraphPrecision] = {"onnx": "fp32", "torch": "fp32", "tensorrt": "fp16"}
-NEAR = {"onnx": TOLERANCE, "torch": TOLERANCE, "tensorrt": engine_parity.TOLERANCE["fp16"]}
+PRECISIONS: dict[str, GraphPrecision] = {
+    "onnx": "fp32", "onnx-int8": "int8", "onnx-cuda": "fp32", "torch": "fp32", "torch-cuda": "fp32",
+    "tensorrt": "fp16", "tensorrt-fp32": "fp32", "tensorrt-fp8": "fp8", "tensorrt-int8": "int8",
+    "lasting": "fp32", "breaking": "fp32",
+}  # fmt: skip
+"""Every engine in every precision that it serves: ONNX Runtime on CUDA and torch serve fp32 alone."""
+NEAR = {
+    kind: engine_parity.TOLERANCE[precision] if kind.startswith("tensorrt") and precision != "fp32" else TOLERANCE
+    for kind, precision in PRECISIONS.items()
+}
 """Between two calls of one engine with other neighbours: another batch size may take other kernels."""
 
 Open = Callable[[ScorerFolder], Engine]
 
 
 @pytest.fixture(scope="session")
-def compiled(small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shelf with the small folder's fp16 engine, built on this machine's GPU."""
-    path = tmp_path_factory.mktemp("engines")
-    compilation.compile_engine(small_folder, compilation.here(small_folder, "fp16"), Shelf(path))
-    return path
+def compiled(
+    small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[GraphPrecision], tuple[Shelf, Manifest]]:
+    """The small folder's engine in a precision, built on this machine's GPU, once."""
+    shelf = Shelf(tmp_path_factory.mktemp("engines"))
+
+    @cache
+    def build(precision: GraphPrecision) -> tuple[Shelf, Manifest]:
+        calibration = [
+            pictures(4, 1),
+            np.concatenate([engine_parity.probe(small_folder.record.shape, s) for s in (1, 2)]),
+        ]
+        wanted = compilation.here(small_folder, precision)
+        given = calibration if precision in CALIBRATED else ()
+        return shelf, compilation.compile_engine(small_folder, wanted, shelf, given)
+
+    return build
 
 
-@pytest.fixture(params=["onnx", "tensorrt", "torch"])
+@pytest.fixture(params=list(PRECISIONS))
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if name == "tensorrt":
+    if name.startswith("tensorrt"):
         need_gpu()
+    if name == "onnx-cuda":
+        need_cuda("onnx")
+    if name == "torch-cuda":
+        need_cuda("torch")
     return name
 
 
 @pytest.fixture
-def start(kind: str, request: pytest.FixtureRequest) -> Open:
-    if kind == "onnx":
-        return OnnxEngine
-    if kind == "torch":
-        return TorchEngine
-    opened: Open = request.getfixturevalue("compiled_here")
-    return opened
+def folder(kind: str, request: pytest.FixtureRequest) -> ScorerFolder:
+    """The small model; with its 8-bit graph where that is what runs."""
+    found: ScorerFolder = request.getfixturevalue("int8_folder" if kind == "onnx-int8" else "small_folder")
+    return found
 
 
 @pytest.fixture
-def engine(start: Open, small_folder: ScorerFolder) -> Iterator[Engine]:
-    loaded = start(small_folder)
+def start(kind: str, request: pytest.FixtureRequest) -> Open:
+    if kind.startswith("tensorrt"):
+        shelf, manifest = request.getfixturevalue("compiled")(PRECISIONS[kind])
+        return lambda folder: TensorrtEngine(folder, manifest, shelf.engine(manifest))
+    ways: dict[str, Open] = {
+        "onnx": OnnxEngine,
+        "onnx-int8": lambda folder: OnnxEngine(folder, precision="int8"),
+        "onnx-cuda": lambda folder: OnnxEngine(folder, device="cuda"),
+        "torch": lambda folder: TorchEngine(folder, device="cpu"),
+        "torch-cuda": lambda folder: TorchEngine(folder, device="cuda"),
+        "lasting": lambda folder: LastingEngine(OnnxEngine(folder)),
+        "breaking": lambda folder: BreakingEngine(OnnxEngine(folder)),
+    }
+    return ways[kind]
+
+
+@pytest.fixture
+def engine(start: Open, folder: ScorerFolder) -> Iterator[Engine]:
+    loaded = start(folder)
     yield loaded
     loaded.close()
 
@@ -83,22 +127,24 @@ def test_batches(engine: Engine, kind: str, count: int) -> None:
     np.testing.assert_allclose(engine.image(given[-1:])[0], tokens[-1], atol=NEAR[kind])
 
 
-def test_same_scores(engine: Engine, kind: str, small_folder: ScorerFolder) -> None:
-    reference = OnnxEngine(small_folder)
+def test_same_scores(engine: Engine, kind: str, folder: ScorerFolder) -> None:
+    reference = OnnxEngine(folder)
     allowed = engine_parity.TOLERANCE[PRECISIONS[kind]]
     ids = np.random.default_rng(4).integers(1, 400, (5, 40), dtype=np.int64)
     np.testing.assert_allclose(engine.text(ids), reference.text(ids), atol=TOLERANCE)
-    record = small_folder.record
+    record = folder.record
     texts, known = reference.text(ids), next(iter(record.categories.values()))
     for given in (pictures(3), engine_parity.probe(record.shape)):
         tokens, wanted, novelty = engine.image(given), reference.image(given), np.zeros(len(given), np.float32)
-        assert engine_parity.distance(tokens, wanted) <= allowed
+        apart = engine_parity.distance(tokens, wanted)
+        assert apart <= allowed
+        assert PRECISIONS[kind] == "fp32" or apart > engine_parity.TOLERANCE["fp32"], "it is the precision it says"
         scores = [
             probability(record.scale * pooled(each, texts, record.sharpness)[:, 0] + record.bias, novelty, known)
             for each in (tokens, wanted)
         ]
         np.testing.assert_allclose(scores[0], scores[1], atol=allowed * record.scale)
-    engine_parity.check(engine, small_folder, PRECISIONS[kind])
+    engine_parity.check(engine, folder, PRECISIONS[kind])
 
 
 def _raises(error: Exception) -> Callable[..., object]:
@@ -187,12 +233,14 @@ def test_wrong_ids_are_refused(engine: Engine, wrong: NDArray[np.int64]) -> None
         engine.text(wrong)
 
 
-def test_it_says_what_runs(engine: Engine, kind: str, small_folder: ScorerFolder) -> None:
-    names = {"onnx": IMAGE_GRAPH, "torch": WEIGHTS}
-    assert engine.precision == ("fp16" if kind == "tensorrt" else "fp32")
-    if kind in names:
-        assert engine.sha256 == small_folder.record.sha256[names[kind]]
+def test_it_says_what_runs(engine: Engine, kind: str, folder: ScorerFolder) -> None:
+    names = {"torch": WEIGHTS, "torch-cuda": WEIGHTS, "onnx-int8": INT8_GRAPH}
+    assert engine.precision == PRECISIONS[kind]
     assert len(engine.sha256) == 64
+    if kind.startswith("tensorrt"):
+        assert engine.sha256 not in folder.record.sha256.values() and engine.precision in engine.name
+    else:
+        assert engine.sha256 == folder.record.sha256[names.get(kind, IMAGE_GRAPH)]
 
 
 def test_concurrent_callers(engine: Engine, kind: str) -> None:
@@ -204,14 +252,15 @@ def test_concurrent_callers(engine: Engine, kind: str) -> None:
         np.testing.assert_allclose(one, other, atol=NEAR[kind])
 
 
-def test_tensorrt_shares_the_device_with_torch(small_folder: ScorerFolder, compiled_here: Open) -> None:
+@pytest.mark.parametrize("kind", ["tensorrt"], indirect=True)
+def test_tensorrt_shares_the_device_with_torch(small_folder: ScorerFolder, start: Open) -> None:
     """Both work at once in one context, torch allocates while graphs are recorded, and it outlives the engine."""
     import torch
 
     rng = torch.Generator("cuda").manual_seed(1)
     matrix = torch.randn(1024, 1024, generator=rng, device="cuda") / 32
     wanted = (matrix @ matrix).cpu()
-    engine = compiled_here(small_folder)
+    engine = start(small_folder)
     stop = threading.Event()
 
     def multiply() -> int:
@@ -233,17 +282,8 @@ def test_tensorrt_shares_the_device_with_torch(small_folder: ScorerFolder, compi
     torch.testing.assert_close((matrix @ matrix).cpu(), wanted)
 
 
-@pytest.fixture
-def compiled_here(request: pytest.FixtureRequest) -> Open:
-    need_gpu()
-    shelf = Shelf(request.getfixturevalue("compiled"))
-    (path,) = shelf.path.glob("*.json")
-    manifest = shelf.read(path)
-    return lambda folder: TensorrtEngine(folder, manifest, shelf.engine(manifest))
-
-
-def test_closed_and_opened_again(start: Open, small_folder: ScorerFolder) -> None:
-    first = start(small_folder)
+def test_closed_and_opened_again(start: Open, folder: ScorerFolder) -> None:
+    first = start(folder)
     tokens = first.image(pictures(1))
     first.close()
     first.close()
@@ -251,7 +291,7 @@ def test_closed_and_opened_again(start: Open, small_folder: ScorerFolder) -> Non
         first.image(pictures(1))
     with pytest.raises(EngineClosed, match="closed"):
         first.text(np.zeros((1, 40), np.int64))
-    again = start(small_folder)
+    again = start(folder)
     np.testing.assert_array_equal(again.image(pictures(1)), tokens)
     again.close()
 
@@ -370,6 +410,46 @@ def test_what_onnx_runtime_raises_is_passed_over_as_well(
     )
 
 
+@pytest.mark.parametrize("installed", [(), ("onnxruntime_gpu",)])
+def test_two_builds_of_onnx_runtime_are_named(
+    installed: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_folder: ScorerFolder
+) -> None:
+    """The second one is only its record: what it does to the files of the first was measured elsewhere."""
+    from deploy.check import _libraries
+    from detector.engines import ort
+
+    if "CUDAExecutionProvider" in ort.runtime().get_available_providers():
+        pytest.skip("not run: this ONNX Runtime has CUDA")
+    for name in installed:
+        record = tmp_path / f"{name}-9.9.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rows = [row.detail for row in _libraries() if row.part == "onnxruntime"]
+    with pytest.raises(EngineUnavailable) as caught:
+        engines._onnx_cuda(small_folder, 1, "auto")
+    if not installed:
+        assert ort.clash() is None and rows == [] and "built without CUDA" in str(caught.value)
+        return
+    assert rows == [ort.clash()] == [str(caught.value)]
+    assert (
+        "onnxruntime-gpu 9.9 are both installed" in rows[0]
+        and "pip uninstall -y onnxruntime onnxruntime-gpu" in rows[0]
+    )
+
+
+def test_an_onnx_runtime_that_was_half_uninstalled_is_named(
+    monkeypatch: pytest.MonkeyPatch, small_folder: ScorerFolder, tmp_path: Path
+) -> None:
+    """What is left of the folder is a package without anything in it; torch runs then."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(EngineUnavailable, match=r"empty.*install it again"):
+        OnnxEngine(small_folder)
+    engine = load_engine("auto", small_folder, engines=tmp_path)
+    assert engine.name.startswith("torch") and "is empty" in engine.passed_over[2].reason
+    engine.close()
+
+
 class OutOfMemory(Exception):
     """As `pycuda.driver.Error`, of which its MemoryError and LogicError are."""
 
@@ -381,7 +461,6 @@ def test_a_gpu_or_shelf_that_fails_is_passed_over(
     """Stands in for pycuda, whose errors this machine may have no GPU to raise."""
     from detector.engines import bindings, compiled
     from detector.engines import tensorrt as module
-    from detector.engines.plan import Gpu, Manifest
 
     threads: list[str] = []
 
@@ -499,17 +578,21 @@ def _with_shape(folder: ScorerFolder, **changed: object) -> ScorerFolder:
     return msgspec.structs.replace(folder, record=msgspec.structs.replace(folder.record, shape=shape))
 
 
-def test_files_that_do_not_fit_the_record(start: Open, small_folder: ScorerFolder) -> None:
+def test_files_that_do_not_fit_the_record(start: Open, folder: ScorerFolder) -> None:
     with pytest.raises(EngineMismatch) as caught:
-        start(_with_shape(small_folder, dim=25))
+        start(_with_shape(folder, dim=25))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "file"), [("onnx", IMAGE_GRAPH), ("onnx", WEIGHTS), ("torch", WEIGHTS)])
-def test_damaged_files(kind: str, file: str, small_folder: ScorerFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("onnx", IMAGE_GRAPH), ("onnx", WEIGHTS), ("onnx-int8", INT8_GRAPH), ("torch", WEIGHTS)],
+    indirect=["kind"],
+)
+def test_damaged_files(file: str, start: Open, folder: ScorerFolder, tmp_path: Path) -> None:
     copy = tmp_path / "model"
-    shutil.copytree(small_folder.path, copy)
+    shutil.copytree(folder.path, copy)
     (copy / file).write_bytes((copy / file).read_bytes()[:50])
     with pytest.raises(EngineMismatch) as caught:
-        (OnnxEngine if kind == "onnx" else TorchEngine)(ScorerFolder(path=copy, record=small_folder.record))
+        start(ScorerFolder(path=copy, record=folder.record))
     assert "\n" not in str(caught.value)

@@ -20,32 +20,14 @@ from detector.engines import load_engine
 from detector.engines.ort import OnnxEngine
 from detector.errors import EngineUnavailable, ExportError
 from detector.export import rewrite
-from detector.folder import ARCHITECTURE, FILES, IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, Shape, read_folder
+from detector.folder import ARCHITECTURE, FILES, IMAGE_GRAPH, INT8_GRAPH, ScorerFolder, read_folder
 from detector.pictures import batches, of_frames, of_scenes
-from detector.quantise import add_int8, quantise
+from detector.quantise import quantise
 from detector.recall import with_recall
 from detector.rounding import Kept, Rounding, lines
 from detector.scorer import Scorer
 from tests.detector.checkpoint import checkpoint
-from tests.detector.material import rule
-
-
-def noise(count: int, shape: Shape) -> list[Any]:
-    width, height = shape.picture_size
-    rng = np.random.default_rng(4)
-    flat = rng.integers(0, 256, (count, 1, 1, shape.channels), dtype=np.uint8)
-    return list(np.clip(flat + rng.integers(-20, 20, (count, height, width, shape.channels)), 0, 255).astype(np.uint8))
-
-
-@pytest.fixture(scope="module")
-def int8_folder(small_folder: ScorerFolder, tmp_path_factory: pytest.TempPathFactory) -> ScorerFolder:
-    path = tmp_path_factory.mktemp("int8") / "scorer"
-    shutil.copytree(small_folder.path, path)
-    folder = ScorerFolder(path=path, record=small_folder.record)
-    folder, cosines = add_int8(folder, noise(9, folder.record.shape))
-    assert cosines.size == 3 * folder.record.shape.length
-    assert cosines.mean() > 0.99
-    return folder
+from tests.detector.material import noise, rule
 
 
 def test_the_engine_runs_it(int8_folder: ScorerFolder) -> None:

@@ -19,19 +19,10 @@ from detector.export import TOLERANCE, parity
 from detector.folder import ARCHITECTURE, RECORD, TOKENIZER, ScorerFolder, read_folder
 from detector.scorer import Scorer, unserved
 from detector.statement import Tokens
-from tests.detector.checkpoint import MEAN, STD, checkpoint
+from tests.detector.checkpoint import KINDS, MEAN, STD, checkpoint
 from tests.detector.material import coarse, rule
 
-KINDS = ("siglip", "siglip2", "clip")
 TEXTS = ("this is a photo of a person on the floor", "people", "this is a photo " * 20)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ScorerFolder]:
-    """The checkpoint and the folder made of it."""
-    path = tmp_path_factory.mktemp(request.param)
-    source = checkpoint(request.param, path / "checkpoint")
-    return source, adopt.adopt(str(source), path / "scorer")
 
 
 def test_the_engines_say_what_the_checkpoint_says(adopted: tuple[Path, ScorerFolder]) -> None:

@@ -1,4 +1,4 @@
-// What the system says of itself: cameras, Kafka, windows, and whether this page still hears from it.
+// What the system says of itself: cameras, Kafka, scorer, windows, and whether this page still hears from it.
 
 import { byId, h, say } from "./build.js";
 import * as shapes from "./shapes.js";
@@ -9,6 +9,7 @@ const KAFKA = {
   connecting: { word: "Kafka connecting", tone: "review" },
   unreachable: { word: "Kafka unreachable", tone: "critical" },
 };
+const SCORER = { fallen: "review", failing: "critical" };
 const WINDOWS = ["flagged", "alert", "rejected", "merged", "shed"];
 const NAMES = { alert: "alerts" };
 const WORST_FIRST = ["offline", "connecting", "stopped", "online"];
@@ -17,6 +18,7 @@ const LIVE = { live: "Live", connecting: "Connecting", lost: "No connection, try
 export function show(status) {
   say(byId("site"), status.site);
   cameras(status.cameras);
+  scorer(status.scorer);
   kafka(status.kafka);
   windows(status.windows, status.shed_reasons);
   nothing(status.cameras);
@@ -42,6 +44,15 @@ function cameras(lines) {
   if (byId("cameras").dataset.key === key) return;
   byId("cameras").dataset.key = key;
   byId("cameras").replaceChildren(...rows);
+}
+
+function scorer(line) {
+  const parts = [];
+  if (line.state === "failing") parts.push(`No picture is scored: ${line.reason}`);
+  if (line.state === "fallen") parts.push(`Pictures are scored on ${line.engine} now: ${line.reason}`);
+  if (line.unscored) parts.push(`frames not scored so far: ${line.unscored}`);
+  byId("scorer").dataset.tone = SCORER[line.state] ?? "quiet";
+  say(byId("scorer"), parts.join(" · "));
 }
 
 function kafka(line) {
