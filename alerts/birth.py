@@ -168,6 +168,7 @@ def _confidence(verdict: Verdict) -> ConfidenceRecord:
                 score=check.score,
                 cost_ms=round(1000 * check.cost_s),
                 tokens=check.tokens,
+                outcome=check.outcome,
             )
             for check in verdict.rechecks
         ),

@@ -138,7 +138,7 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model asked once more about what it cites, without its own answer."""
 
     kind: Literal["crop", "masked", "samples", "closer", "unlettered"]
@@ -150,6 +150,9 @@ class RecheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     score: Unit
     cost_ms: Count
     tokens: Count
+    outcome: Literal["answered", "unclear", "failed"] = "answered"
+    """`unclear`: what came back was no answer; `failed`: the model or server gave nothing. Either way the status is
+    `unchecked` and the score, 0.5, says nothing."""
 
 
 class ConfidenceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -82,7 +82,7 @@ def ceiling(device: str, dtype: Any) -> Ceiling:
     source = torch.empty(numbers, device=device, dtype=dtype)
     target = torch.empty_like(source)
     copy_s = min(timed(lambda: target.copy_(source), device) for _ in range(6))
-    name = torch.cuda.get_device_name() if gpu else ""
+    name = torch.cuda.get_device_name(device) if gpu else ""
     return Ceiling(2 * side**3 / product_s, 2 * source.nbytes / copy_s, *(published(name) or (None, None)))
 
 
@@ -100,15 +100,15 @@ def published(gpu: str) -> tuple[float, float] | None:
 
 
 def timed(work: Callable[[], Any], device: str) -> float:
-    """Seconds: of the GPU's clock on a wall, of CPU time on a CPU, where others may be at work too."""
+    """Seconds: on a wall until this GPU has nothing left to do, of CPU time on a CPU, where others may be at work."""
     import torch
 
     if device == "cpu":
         start = time.process_time()
         work()
         return time.process_time() - start
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(device)
     start = time.perf_counter()
     work()
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(device)
     return time.perf_counter() - start

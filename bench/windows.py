@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +15,11 @@ from reasoner.config import ReasonerConfig
 from reasoner.prompt import Message, messages
 from reasoner.speed import SpeedConfig
 
-Dtype = Literal["float32", "bfloat16"]
+if TYPE_CHECKING:
+    from reasoner.folder import ModelFolder
+    from reasoner.processor import Processor
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 Ask = tuple[list[Message], Sequence[NDArray[np.uint8]]]
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -29,35 +34,59 @@ SIDE = 448
 
 
 class Subject(NamedTuple):
-    """One model, to be loaded again for each way of running it."""
+    """One model in memory, to be run in several ways."""
 
     name: str
     config: ReasonerConfig
-    random: Any
-    """The model itself where its weights are random, else None."""
+    model: Any
+    folder: ModelFolder
+    processor: Processor
+    random: bool
+    """Whether the weights mean nothing."""
 
-    def load(self, speed: SpeedConfig) -> LocalBackend:
-        config = msgspec.structs.replace(self.config, speed=speed)
-        if self.random is None:
-            return LocalBackend.load(config)
-        from reasoner.family import FAMILIES
-        from reasoner.folder import BUNDLED, ModelFolder
-        from reasoner.pixels import PatchSpec
-        from reasoner.processor import Processor
-
-        folder = ModelFolder(path=BUNDLED, family=FAMILIES["qwen3_vl"], config={}, notes=None, weights=())
-        words = Processor.load(BUNDLED)
-        processor = Processor(words.tokenizer, PatchSpec(), template=words.template)
-        return LocalBackend(self.random, processor, folder, config)
+    def load(self, speed: SpeedConfig, *, early_exit: bool = False) -> LocalBackend:
+        """A backend of its own on the same weights, so that two ways can be timed in turns and one costs no more memory
+        than what it allocates itself."""
+        config = msgspec.structs.replace(self.config, speed=speed, early_exit=early_exit)
+        return LocalBackend(_apart(self.model), self.processor, self.folder, config)
 
 
 def subject(name: str, device: str, dtype: Dtype, new_tokens: int) -> Subject:
-    """`bundled`, a shape of SHAPES, a folder or a pulled name."""
+    """`bundled`, a shape of SHAPES, a folder or a pulled name. Raises as `LocalBackend.load` does."""
+    from reasoner.checkpoint import load_model, locate
+    from reasoner.folder import BUNDLED, ModelFolder, open_folder
+    from reasoner.processor import Processor
+
     config = ReasonerConfig(
         model="bundled" if name in SHAPES else name, device=device, dtype=dtype, max_new_tokens=new_tokens,
         threads=1 if device == "cpu" else 0,
     )  # fmt: skip
-    return Subject(name, config, _random(SHAPES[name], device, dtype) if name in SHAPES else None)
+    if name not in SHAPES:
+        folder = open_folder(locate(config.model))
+        processor = Processor.load(folder, min_pixels=config.min_frame_pixels, max_pixels=config.max_frame_pixels)
+        return Subject(name, config, load_model(folder, config), folder, processor, False)
+    from reasoner.family import FAMILIES
+    from reasoner.pixels import PatchSpec
+
+    model = _random(SHAPES[name], device, dtype)
+    made = ModelFolder(
+        path=BUNDLED, family=FAMILIES["qwen3_vl"], config=model.config.to_dict(), notes=None, weights=()
+    )  # fmt: skip
+    words = Processor.load(BUNDLED)
+    return Subject(name, config, model, made, Processor(words.tokenizer, PatchSpec(), template=words.template), True)
+
+
+def _apart(model: Any) -> Any:
+    """The same weights under objects of its own, down to the vision tower, whose first layer a switch replaces."""
+    made, inner, tower = (_shallow(each) for each in (model, model.model, model.model.visual))
+    made.model, inner.visual = inner, tower
+    return made
+
+
+def _shallow(module: Any) -> Any:
+    made = copy.copy(module)
+    made._modules = dict(module._modules)
+    return made
 
 
 def _random(shape: dict[str, Any], device: str, dtype: str) -> Any:
@@ -134,12 +163,13 @@ def at_once(callers: int) -> list[int]:
     return [callers, *(1 << power for power in reversed(range((callers - 1).bit_length())))]
 
 
-def drawn(backend: LocalBackend, pictures: int, seed: int, question: str = QUESTIONS[0]) -> Ask:
-    """A window of random pictures in the model's own layout."""
+def drawn(backend: LocalBackend, pictures: int, seed: int, question: str = QUESTIONS[0], *, first: int = 0) -> Ask:
+    """A window of random pictures in the model's own layout, from the `first` of a camera that `seed` names."""
     notes = backend.notes
     motion = notes is not None and notes.pairing == "motion"
     width, height = notes.input_size if notes is not None and notes.input_size else (SIDE, SIDE)
     rng = np.random.default_rng(seed)
-    shown = [rng.integers(0, 256, (*((2,) if motion else ()), height, width, 3), np.uint8) for _ in range(pictures)]
-    times = [0.5 * k for k in range(pictures)]
+    shape = (*((2,) if motion else ()), height, width, 3)
+    shown = [rng.integers(0, 256, shape, np.uint8) for _ in range(first + pictures)][first:]
+    times = [(1.0 if motion else 0.5) * k for k in range(pictures)]
     return messages(question, times, style="brief" if notes else "full"), shown

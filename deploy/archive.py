@@ -15,6 +15,7 @@ from deploy.screen import plain
 
 if TYPE_CHECKING:
     from alerts.export import Export
+    from alerts.provenance import RecheckRecord
     from alerts.review import Said
     from alerts.store import Store
     from alerts.verify import Disagreement
@@ -104,7 +105,7 @@ def lines(store: Store, alert: Alert) -> list[str]:
         f"confidence  {alert.confidence.p:.2f} [{low:.2f}, {high:.2f}]: {parts}",
     ]
     text += [
-        f"asked again {check.kind} {check.status} {check.score:.2f}, {check.cost_ms} ms, {check.tokens} tokens"
+        f"asked again {check.kind} {_came_of(check)}, {check.cost_ms} ms, {check.tokens} tokens"
         for check in alert.confidence.rechecks
     ]
     text += [f"claim       {claim.id} {claim.verdict}: {claim.text}" for claim in alert.claims]
@@ -119,6 +120,11 @@ def lines(store: Store, alert: Alert) -> list[str]:
         for one in store.revisions(alert.alert_id)
     ]
     return [plain(row) for row in text]
+
+
+def _came_of(check: RecheckRecord) -> str:
+    """Of one without an answer its outcome, for there status and score say nothing."""
+    return check.outcome if check.outcome != "answered" else f"{check.status} {check.score:.2f}"
 
 
 def _reviewed(alert: Alert) -> str:

@@ -51,8 +51,11 @@ class ReasonerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unanswered_from: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Score of the first look from which a window goes to a person when the model gives no usable answer, or none."""
     timeout_s: Annotated[float, Meta(gt=0)] = 60.0
-    """For one answer of a server, all attempts and waiting together, or of an isolated model, whose process has three
-    minutes for its first one."""
+    """For one answer of a server, all attempts and waiting together, or of an isolated model, from when its process is
+    ready, which has three minutes for its first one."""
+    start_s: Annotated[float, Meta(gt=0, le=7200)] = 600.0
+    """For an isolated model's process to load its model; loading a large one from a cold disk takes minutes. Windows
+    that come meanwhile wait, `timeout_s` apart."""
     max_requests: Annotated[int, Meta(ge=1, le=256)] = 8
     """Windows that a server is asked about at once."""
     structured: Literal["vllm", "sglang", "off"] = "vllm"

@@ -2,7 +2,9 @@
 asked once more.
 
 One pipe; as many questions at once as the model writes together. Everything after the text runs in the parent, as with
-any other backend.
+any other backend. A question's time begins when the process is ready: the start has a deadline of its own, and ends all
+who waited for it where it fails. At most `speed.together + speed.waiting` questions are inside at a time; a further one
+fails at once while the process is started, else it waits at the door.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GREETING = 0
-START_S = 600.0
-"""Loading a large model from a cold disk takes minutes; longer than this it hangs."""
 FIRST_ANSWER_S = 180.0
 """On a GPU, kernels are compiled and graphs captured by a process's first answer: what it has, and who waits for it."""
+LOOK_S = 0.05
+"""How often who waits looks whether the process is being started."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GRACE_S = 2.0
@@ -72,6 +74,10 @@ class IsolatedBackend:
         self._child: _Child | None = None
         self._losses = 0
         """In a row; the pause before a start doubles with each."""
+        self._starting = threading.Event()
+        self._failed_starts, self._failure = 0, ""
+        """How many, and what became of the last one."""
+        self._door = threading.BoundedSemaphore(config.speed.together + config.speed.waiting)
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self.counts: dict[str, float] = {"restarts": 0}
         try:
@@ -81,7 +87,7 @@ class IsolatedBackend:
         self.name, self.weights_sha256, self.coordinates, self.notes = hello
 
     def answer(self, messages: Sequence[Message], pictures: Sequence[Pixels]) -> Output:
-        """Raises ModelFailed when the process is lost twice over one question."""
+        """Raises ModelFailed when the process is lost twice over one question, or cannot be started again."""
         output: Output = self._ask("answer", messages, pictures)
         return output
 
@@ -111,7 +117,24 @@ class IsolatedBackend:
         return self._child.process.pid if self._child else None
 
     def _ask(self, method: str, *values: Any, answers: int = 1) -> Any:
-        within_s = answers * self._config.timeout_s
+        with self._inside():
+            return self._twice(method, values, answers * self._config.timeout_s)
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        """One of the questions that the process has, or will have when it is ready. Raises ModelFailed."""
+        while not self._door.acquire(timeout=LOOK_S):
+            if self._starting.is_set():
+                raise ModelFailed(
+                    f"model {self.name} cannot be asked: its process is started again, and as many windows as may wait "
+                    "for it do so already"
+                )
+        try:
+            yield
+        finally:
+            self._door.release()
+
+    def _twice(self, method: str, values: tuple[Any, ...], within_s: float) -> Any:
         try:
             return self._attempt(method, values, within_s)
         except _Lost as error:
@@ -126,13 +149,20 @@ class IsolatedBackend:
 
     @contextlib.contextmanager
     def _turn(self, lock: threading.Lock, within_s: float) -> Iterator[None]:
-        """Who holds a lock may be starting the process, which takes minutes: no question waits longer for that than for
-        an answer. Raises ModelFailed."""
-        if not lock.acquire(timeout=within_s):
-            raise ModelFailed(
-                f"model {self.name} could not be asked within {within_s:g} s: its process is started again"
-            )
+        """Within so many seconds, and those in which the process is started, which takes minutes and ends by itself.
+        Raises ModelFailed, also where that start fails: the next window tries another."""
+        failed, left_s, looked_s = self._failed_starts, within_s, time.monotonic()
+        while not lock.acquire(timeout=min(LOOK_S, left_s)):
+            now_s = time.monotonic()
+            left_s -= 0.0 if self._starting.is_set() else now_s - looked_s
+            looked_s = now_s
+            if left_s <= 0:
+                raise ModelFailed(
+                    f"model {self.name} could not be asked within {within_s:g} s: others are asking it once more"
+                )
         try:
+            if self._failed_starts != failed:
+                raise ModelFailed(self._failure)
             yield
         finally:
             lock.release()
@@ -160,16 +190,26 @@ class IsolatedBackend:
         if self._child is None:
             self.counts["restarts"] += 1
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (self._losses - 1)) if self._losses else 0.0
-            if self._closed.wait(pause_s):
-                raise ModelFailed(f"model {self.name} is closed")
-            self._start()
+            self._starting.set()
+            try:
+                if self._closed.wait(pause_s):
+                    raise ModelFailed(f"model {self.name} is closed")
+                self._start()
+            except (_Lost, ReasonerError) as error:
+                self._losses += 1
+                self._failed_starts += 1
+                said = f"the process {error}" if isinstance(error, _Lost) else str(error)
+                self._failure = f"model {self.name} could not be started again: {said}"
+                raise ModelFailed(self._failure) from None
+            finally:
+                self._starting.clear()
         assert self._child is not None
         return self._child
 
     def _start(self) -> Hello:
         self._child = _Child(self._config)
         try:
-            hello = self._child.greeting(START_S)
+            hello = self._child.greeting(self._config.start_s)
         except _Lost:
             self._end()
             raise

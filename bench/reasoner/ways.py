@@ -1,13 +1,17 @@
-"""Each way of running the model answers the same windows."""
+"""Each way of running the model answers the same windows, in turns with plain `generate`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.reasoner.figures import Way
+from bench.reasoner.trial import Trials
 from bench.roofline import timed
+from reasoner.parse import parse
 from reasoner.speed import SpeedConfig
 
 if TYPE_CHECKING:
@@ -21,32 +25,120 @@ OFF: dict[str, Any] = {
 }  # fmt: skip
 CALLERS = (4, 8, 16)
 """Of the last rows."""
+PLAIN = "generate"
+_FAR_S = 3600.0
+"""Later than any time that an answer states."""
+
+
+class Step(NamedTuple):
+    """One row to come."""
+
+    name: str
+    speed: SpeedConfig
+    callers: int = 1
+    early_exit: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name among all rows."""
+        return self.name if self.callers == 1 else f"{self.name} {self.callers} at once"
+
+
+class Plain:
+    """`generate` on the same windows: what it says, and again and again how long it takes."""
+
+    def __init__(self, model: Subject, parts: Sequence[Sequence[Ask]], warming: Sequence[Ask], device: str) -> None:
+        self._backend = model.load(SpeedConfig(plain=True))
+        self._parts, self._device = parts, device
+        answered(self._backend, warming[:1], (), 1, device)
+        self.said: list[list[Output]] = []
+        self.rates: list[float] = []
+        """Windows/s, of each time a part was answered."""
+        for part in parts:
+            outputs, seconds = answered(self._backend, part, (), 1, device)
+            self.said.append(outputs)
+            self.rates.append(len(part) / seconds)
+
+    def again(self, index: int) -> float:
+        """Windows/s of one part, now."""
+        _, seconds = answered(self._backend, self._parts[index], (), 1, self._device)
+        self.rates.append(len(self._parts[index]) / seconds)
+        return self.rates[-1]
+
+    def row(self) -> Way:
+        rate, said = median(self.rates), [output for part in self.said for output in part]
+        return Way(
+            name=PLAIN,
+            callers=1,
+            windows_per_s=rate,
+            generate_per_s=rate,
+            ratio=1.0,
+            same_answers=len(said),
+            same_verdicts=len(said),
+            tokens_out=fmean(output.tokens_out for output in said),
+            max_logprob_difference=0.0,
+        )
+
+
+def steps(gpu: bool) -> Iterator[Step]:
+    """The rows after `generate`, each with what the ones before switched on."""
+    switches = dict(OFF)
+    added: list[tuple[str, dict[str, Any]]] = [
+        ("own loop", {}),
+        ("+ patch product", {"patch_product": True}),
+        *((("+ patches cut there", {"device_patches": True}),) if gpu else ()),
+        ("+ features kept", {"features_mib": 256}),
+        ("+ prefixes kept", {"prefix_mib": 2048 if gpu else 64}),
+        # On a CPU a prompt is read whole unless set otherwise; `parts` measures it there.
+        *((("+ prompt in parts", {"prefill_tokens": 2048}),) if gpu else ()),
+        ("+ graphs" if gpu else "+ drafts", {"graphs": True} if gpu else {"draft_tokens": 12}),
+    ]
+    for name, more in added:
+        switches |= more
+        yield Step(name, SpeedConfig(**switches))
+    # Off as shipped, for it changes what a no looks like.
+    yield Step("+ early exit, here only", SpeedConfig(**switches), early_exit=True)
+    for callers in CALLERS:
+        yield Step("+ together", SpeedConfig(**switches | {"together": callers}), callers)
 
 
 def ways(
-    model: Subject, plain: LocalBackend, asks: Sequence[Ask], warming: Sequence[Ask], device: str
+    model: Subject, asks: Sequence[Ask], warming: Sequence[Ask], device: str, rounds: int, trials: Trials
 ) -> tuple[tuple[Way, ...], list[Output]]:
-    gpu = device != "cpu"
-    expected, plain_s = answered(plain, asks, warming[:1], 1, device)
-    rows = [_way("generate", 1, plain_s, plain_s, expected, expected)]
-    switches = dict(OFF)
-    steps: list[tuple[str, dict[str, Any], int]] = [
-        ("own loop", {}, 1),
-        ("+ patch product", {"patch_product": True}, 1),
-        *((("+ patches cut there", {"device_patches": True}, 1),) if gpu else ()),
-        ("+ features kept", {"features_mib": 256}, 1),
-        ("+ prefixes kept", {"prefix_mib": 2048 if gpu else 64}, 1),
-        ("+ prompt in parts", {"prefill_tokens": 2048}, 1),
-        ("+ graphs" if gpu else "+ drafts", {"graphs": True} if gpu else {"draft_tokens": 12}, 1),
-        *(("+ together", {"together": callers}, callers) for callers in CALLERS),
+    """Rows that could be run, and what `generate` said.
+
+    The windows are dealt out to the rounds, for one that comes back would be known: each row answers a round's share
+    and then `generate` does, so that a machine that slows down slows both.
+    """
+    parts = [asks[first::rounds] for first in range(min(rounds, len(asks)))]
+    plain = trials.run(PLAIN, lambda: Plain(model, parts, warming, device))
+    rows = [
+        trials.run(step.label, partial(_row, step, model, parts, warming, device, plain))
+        for step in steps(device != "cpu")
     ]
-    for name, more, callers in steps:
-        switches |= more
-        backend = model.load(SpeedConfig(**switches))
-        outputs, seconds = answered(backend, asks, warming, callers, device)
-        rows.append(_way(name, callers, seconds, plain_s, outputs, expected))
-        backend.close()
-    return tuple(rows), expected
+    first, said = ([plain.row()], [one for part in plain.said for one in part]) if plain is not None else ([], [])
+    return (*first, *(row for row in rows if row is not None)), said
+
+
+def _row(
+    step: Step,
+    model: Subject,
+    parts: Sequence[Sequence[Ask]],
+    warming: Sequence[Ask],
+    device: str,
+    plain: Plain | None,
+) -> Way:
+    backend = model.load(step.speed, early_exit=step.early_exit)
+    rates, beside, outputs = [], [], []
+    for index, part in enumerate(parts):
+        said, seconds = answered(backend, part, () if index else warming, step.callers, device)
+        outputs += said
+        rates.append(len(part) / seconds)
+        if plain is not None:
+            beside.append(plain.again(index))
+    backend.close()
+    expected = None if plain is None else [output for part in plain.said for output in part]
+    return _way(step, median(rates), median(beside) if beside else None, outputs, expected)
 
 
 def answered(
@@ -74,17 +166,25 @@ def answered(
 
 
 def _way(
-    name: str, callers: int, seconds: float, plain_s: float, outputs: Sequence[Output], expected: Sequence[Output]
+    step: Step, rate: float, plain_rate: float | None, outputs: Sequence[Output], expected: Sequence[Output] | None
 ) -> Way:
-    same = [(one, other) for one, other in zip(outputs, expected, strict=True) if one.text == other.text]
+    pairs = [] if expected is None else list(zip(outputs, expected, strict=True))
+    same = [(one, other) for one, other in pairs if one.text == other.text]
     off = [
         abs(a.logprob - b.logprob) for one, other in same for a, b in zip(one.tokens, other.tokens, strict=True)
     ]  # fmt: skip
     return Way(
-        name=name,
-        callers=callers,
-        windows_per_s=len(outputs) / seconds,
-        ratio=plain_s / seconds,
-        same_answers=len(same),
+        name=step.name,
+        callers=step.callers,
+        windows_per_s=rate,
+        generate_per_s=plain_rate,
+        ratio=None if plain_rate is None else rate / plain_rate,
+        same_answers=None if expected is None else len(same),
+        same_verdicts=None if expected is None else sum(_yes(one) == _yes(other) for one, other in pairs),
+        tokens_out=fmean(output.tokens_out for output in outputs),
         max_logprob_difference=max(off, default=None),
     )
+
+
+def _yes(output: Output) -> bool | None:
+    return parse(output.text, _FAR_S).yes

@@ -100,8 +100,12 @@ class Graphs:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        # Other threads may use the GPU meanwhile: only this one is held to what can be captured.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # Other threads may use the GPU meanwhile: only this one is held to what can be captured. On a stream of the
+        # model's own GPU, for torch would take one of the first.
+        with (
+            torch.cuda.device(device),
+            torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"),
+        ):
             logits = forward()
         self.captured += 1
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RECHECKS = (
     Recheck(kind="crop", status="supported", score=0.6, cost_s=0.412, tokens=96),
     Recheck(kind="masked", status="contradicted", score=0.13, cost_s=1.26, tokens=240),
+    Recheck(kind="closer", status="unchecked", score=0.5, cost_s=0.2, tokens=0, outcome="failed"),
 )
 
 

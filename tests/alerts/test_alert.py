@@ -18,6 +18,7 @@ from alerts.birth import from_verdict
 from alerts.errors import AlertInvalid
 from alerts.instant import utc_ns, utc_text
 from ingest.config import CameraConfig
+from reasoner.verdict import Recheck
 from tests.alerts import sample
 
 
@@ -134,6 +135,32 @@ def test_a_verdict_without_evidence_is_no_alert() -> None:
     with pytest.raises(AlertInvalid, match="without evidence"):
         answer = replace(sample.verdict(window), evidence=())
         from_verdict(answer, window, sample.RULE, sample.CAMERA, sample.ORIGIN, 0)
+
+
+def test_each_recheck_says_what_came_of_it_and_what_it_cost() -> None:
+    """And one without an outcome, as earlier records are stored, was answered; those keep their bytes."""
+    window = sample.window()
+    checks = tuple(
+        Recheck(kind=kind, status=status, score=score, cost_s=cost_s, tokens=tokens, outcome=outcome)
+        for kind, status, score, cost_s, tokens, outcome in (
+            ("crop", "supported", 0.9, 0.4121, 96, "answered"),
+            ("masked", "unchecked", 0.5, 1.2, 240, "unclear"),
+            ("closer", "unchecked", 0.5, 60.0, 0, "failed"),
+        )
+    )
+    answer = replace(sample.verdict(window), rechecks=checks)
+    stored = encode(from_verdict(answer, window, sample.RULE, sample.CAMERA, sample.ORIGIN, answer.reasoned_utc_ns))
+    told = json.loads(stored)["confidence"]["rechecks"]
+    assert [one.get("outcome") for one in told] == [None, "unclear", "failed"]
+    read = decode(stored)
+    for record, check in zip(read.confidence.rechecks, checks, strict=True):
+        assert (record.kind, record.status, record.score, record.tokens, record.outcome) == (
+            check.kind, check.status, check.score, check.tokens, check.outcome,
+        )  # fmt: skip
+        assert record.cost_ms == round(1000 * check.cost_s)
+    assert encode(read) == stored
+    with pytest.raises(AlertInvalid, match="outcome"):
+        decode(stored.replace(b'"unclear"', b'"perhaps"'))
 
 
 def test_evidence_from_another_window_is_refused() -> None:

@@ -38,6 +38,7 @@ def test_what_was_asked_once_more_is_told_with_its_cost(view: Page, desk: Site) 
     assert [row.inner_text().split("\n") for row in rows.all()] == [
         ["The cited places alone", "bears it out", "0.60", "412 ms, 96 tokens"],
         ["All but the cited places", "speaks against it", "0.13", "1.3 s, 240 tokens"],
+        ["The cited places, closer and more often", "failed", "200 ms, 0 tokens"],
     ]
     view.keyboard.press("k")
     assert view.locator("#rechecks").is_hidden()

@@ -37,6 +37,7 @@ def test_every_component_of_the_confidence_has_a_name() -> None:
 def test_every_recheck_has_a_name() -> None:
     hints = get_type_hints(RecheckRecord)
     assert set(get_args(hints["kind"])) == keys("RECHECKS") and set(get_args(hints["status"])) == keys("CHECK", SHAPES)
+    assert set(get_args(hints["outcome"])) - {"answered"} == keys("OUTCOME", SHAPES)
 
 
 def test_every_reason_has_a_sentence() -> None:

@@ -28,6 +28,7 @@ from reasoner.isolated import Hello, IsolatedBackend, _Lost
 from reasoner.pixels import Pixels
 from reasoner.prompt import Message, messages
 from reasoner.reason import Reasoner
+from tests.reasoner import late
 
 CONFIG = ReasonerConfig(isolate=True, timeout_s=20.0, threads=1)
 
@@ -159,28 +160,63 @@ def test_a_reply_that_cannot_be_read_leaves_nobody_waiting(isolated: IsolatedBac
     assert isolated.counts["restarts"] == restarts + 1 and not child.process.is_alive()
 
 
-def test_a_long_start_holds_no_other_question(isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    start, began, go = isolated._start, threading.Event(), threading.Event()
-
-    def slowly() -> Hello:
-        began.set()
-        assert go.wait(20)
-        return start()
-
-    monkeypatch.setattr(isolated, "_start", slowly)
+def gone(isolated: IsolatedBackend) -> None:
+    """The process is killed, and nobody has noticed yet."""
     assert isolated._child is not None
     isolated._child.process.kill()
     isolated._child.process.join()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(isolated.fitted, 324, 244)
-        assert began.wait(10)
-        monkeypatch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=0.5))
-        try:
-            with pytest.raises(ModelFailed, match=r"within 0\.5 s: its process is started again"):
-                isolated.fitted(326, 246)
-        finally:
-            go.set()
-        assert first.result(60)
+
+
+def test_windows_that_come_during_a_start_are_answered_after_it(
+    isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their time begins when the process is ready: here the start alone takes eight times as long as it."""
+    restarts = isolated.counts["restarts"]
+    gone(isolated)
+    monkeypatch.setattr("reasoner.isolated.serve", late.serve_late)
+    monkeypatch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, timeout_s=late.LATE_S / 8))
+    began_s = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: isolated.answer(*drawn()).text, range(3)))
+    assert time.monotonic() - began_s > late.LATE_S
+    assert answers[0] and len(set(answers)) == 1
+    assert isolated.counts["restarts"] == restarts + 1
+
+
+def test_a_start_that_fails_ends_all_who_wait_for_it(
+    isolated: IsolatedBackend, crossing: Callable[..., Window], rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them tries another, a person sees them with the reason, and the next window is answered again."""
+    restarts = isolated.counts["restarts"]
+    reasoner, window = Reasoner(isolated, CONFIG), crossing()
+    gone(isolated)
+    with monkeypatch.context() as patch:
+        patch.setattr("reasoner.isolated.serve", late.never_serve)
+        patch.setattr(isolated, "_config", msgspec.structs.replace(isolated._config, start_s=1.5))
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(isolated.answer, *drawn()) for _ in range(3)]
+            errors = [str(each.exception(60)) for each in asked]
+    assert all("could not be started again: the process did not answer within 1.5 s" in each for each in errors), errors
+    assert isolated.counts["restarts"] == restarts + 1
+    verdict = reasoner.failed(window, rule, {})
+    assert verdict is not None and (verdict.decision, verdict.reasons) == ("needs_review", ("model_failed",))
+    assert isolated.answer(*drawn()).text
+    assert isolated.counts["restarts"] == restarts + 2
+
+
+def test_no_more_windows_wait_for_a_start_than_may(isolated: IsolatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone(isolated)
+    monkeypatch.setattr("reasoner.isolated.serve", late.serve_late)
+    monkeypatch.setattr(isolated, "_door", threading.BoundedSemaphore(2))
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(isolated.answer, *drawn()) for _ in range(2)]
+        until = time.monotonic() + 20
+        while not (isolated._starting.is_set() and not isolated._door._value):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with pytest.raises(ModelFailed, match="as many windows as may wait for it do so already"):
+            isolated.answer(*drawn())
+        assert all(each.result(120).text for each in asked)
 
 
 @pytest.mark.parametrize("warm", [False, True])

@@ -128,7 +128,8 @@ function rechecks(alert) {
   const made = alert.confidence.rechecks ?? [];
   byId("rechecks").hidden = !made.length;
   byId("rechecks").querySelector("dl").replaceChildren(...made.map((one) => {
-    const result = [shapes.chip(shapes.check(one)), share(one.score), h("span", { class: "cost" }, cost(one))];
+    const worth = (one.outcome ?? "answered") === "answered" ? [share(one.score)] : [];
+    const result = [shapes.chip(shapes.check(one)), ...worth, h("span", { class: "cost" }, cost(one))];
     return h("div", { "data-kind": one.kind }, h("dt", {}, recheckName(one.kind)), h("dd", {}, ...result));
   }));
 }

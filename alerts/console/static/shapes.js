@@ -28,6 +28,11 @@ const CHECK = {
   contradicted: { ...VERDICT.contradicted, word: "speaks against it" },
   unchecked: { ...VERDICT.unverified, word: "says nothing" },
 };
+/** In place of what a check says, where it could say nothing. */
+const OUTCOME = {
+  unclear: { ...VERDICT.unverified, word: "no clear answer" },
+  failed: { ...VERDICT.unverified, word: "failed" },
+};
 const CAMERA = {
   online: { word: "online", tone: "confirmed", path: "M8 3a5 5 0 1 0 .01 0z", solid: true },
   connecting: { word: "connecting", tone: "review", path: "M8 3a5 5 0 1 0 .01 0z" },
@@ -42,7 +47,8 @@ export const priority = (alert) => kind(PRIORITY, alert.priority);
 /** What the machine makes of an alert by now: that it was taken back comes before what was decided once. */
 export const decision = (alert) =>
   alert.state === "retracted" ? RETRACTED : kind(DECISION, alert.decision.status);
-export const check = (recheck) => kind(CHECK, recheck.status);
+export const check = (recheck) =>
+  Object.hasOwn(OUTCOME, recheck.outcome) ? OUTCOME[recheck.outcome] : kind(CHECK, recheck.status);
 /** Of the claims that one sentence makes: their common verdict, or how many of them are supported. */
 export function verdict(claims) {
   if (claims.every((claim) => claim.verdict === claims[0].verdict)) return kind(VERDICT, claims[0].verdict);
