@@ -431,15 +431,17 @@ JUDGED = Judged(
     [
         ({}, False),
         ({"reward": 9.0}, False),
-        ({"evidence_reward": 0.6}, True),
-        ({"box_iou": 0.5}, True),
+        ({"evidence_reward": 0.6}, False),
+        ({"box_iou": 0.5}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5}, True),
         ({"evidence_reward": 0.6, "box_iou": 0.5, "reward": 0.1}, True),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": 0.71, "recall": 0.61}, True),
         ({"evidence_reward": 0.6, "box_iou": 0.39, "reward": 9.0}, False),
         ({"evidence_reward": 0.49, "box_iou": 0.5, "reward": 9.0}, False),
-        ({"evidence_reward": 0.6, "precision": 0.69}, False),
-        ({"evidence_reward": 0.6, "recall": 0.59}, False),
-        ({"evidence_reward": 0.6, "accuracy": 0.79}, False),
-        ({"evidence_reward": 0.6, "precision": None}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": 0.69}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "recall": 0.59}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "accuracy": 0.79}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": None}, False),
         ({"evidence_reward": 0.6, "box_iou": None}, False),
         ({"evidence_reward": None, "box_iou": 0.9}, False),
     ],
@@ -451,26 +453,34 @@ def test_what_counts_as_a_gain(changes: dict[str, Any], gains: bool) -> None:
     assert (kept.step, kept.before, kept.kept) == ((4, JUDGED, after) if gains else (0, JUDGED, JUDGED))
 
 
+@pytest.mark.parametrize(("reward", "gains"), [(0.6, True), (0.5, False), (0.4, False)])
+def test_rows_without_places_ask_for_no_overlap(reward: float, gains: bool) -> None:
+    before = msgspec.structs.replace(JUDGED, box_iou=None)
+    assert msgspec.structs.replace(before, evidence_reward=reward).gains(before) == gains
+
+
 def test_weights_are_kept_only_for_better_ones() -> None:
     """Worse than those kept, or better than they but below the beginning elsewhere: they stay."""
     best = Best(before=JUDGED, step=0, kept=JUDGED)
     course = [
-        (2, {"evidence_reward": 0.7}), (4, {"evidence_reward": 0.6, "box_iou": 0.9, "reward": 9.0}),
-        (6, {"evidence_reward": 0.9, "recall": 0.5}), (8, {"evidence_reward": 0.8}),
+        (2, {"evidence_reward": 0.7, "box_iou": 0.5}), (4, {"evidence_reward": 0.6, "box_iou": 0.9, "reward": 9.0}),
+        (6, {"evidence_reward": 0.9, "box_iou": 0.5, "recall": 0.5}), (7, {"evidence_reward": 0.9}),
+        (8, {"evidence_reward": 0.8, "box_iou": 0.41}),
     ]  # fmt: skip
     steps = []
     for step, changes in course:
         best = best.then(step, msgspec.structs.replace(JUDGED, **changes))
         steps.append(best.step)
-    assert steps == [2, 2, 2, 8]
+    assert steps == [2, 2, 2, 2, 8]
 
 
 @pytest.mark.parametrize(
     ("step", "after", "says"),
     [
-        (4, {"evidence_reward": 0.6}, "the rows below confirm it."),
-        (4, {"evidence_reward": 0.4}, "do not confirm it, and no gain is claimed."),
-        (4, {"evidence_reward": 0.6, "recall": 0.5}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.6, "box_iou": 0.5}, "the rows below confirm it."),
+        (4, {"evidence_reward": 0.6}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.4, "box_iou": 0.5}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.6, "box_iou": 0.5, "recall": 0.5}, "do not confirm it, and no gain is claimed."),
         (0, {}, "these are the weights that it began with."),
     ],
 )
