@@ -10,6 +10,7 @@ NAMES = {
     "accuracy": "the models on unseen scenes through the live code: precision, recall, evidence, confidence",
     "detector": "the scorer's engines against torch eager, what int8 costs in recall, what a GPU would need",
     "edge": "what one box carries: decoding, scorer, reasoner, cameras, watts, beside their limits; JSON and HTML",
+    "gspo": "two reasoners, before and after reinforcement, on the same unseen windows: precision, recall, evidence",
     "ingest": "CPU of watching a 1080p25 camera against decoding every frame of it",
     "latency": "event to alert in the demo with four cameras",
     "processor": "our pictures-to-tensors against transformers' own, same result",

@@ -90,7 +90,12 @@ def _simulate(one: OneLineParser) -> None:
     one.add_argument("--port", type=port, default=8554, metavar="P", help="of the RTSP server (default: 8554)")
     one.add_argument("--cameras", type=count, default=2, metavar="N", help="simulated cameras (default: 2)")
     one.add_argument("--seed", type=int, default=1, metavar="N", help="of the scenes (default: 1)")
-    one.add_argument("--seconds", type=positive, metavar="N", help="stop after N seconds (default: run until Ctrl-C)")
+    one.add_argument(
+        "--seconds",
+        type=positive,
+        metavar="N",
+        help="stop after N seconds (default: run until Ctrl-C); with --render: of each scene (default: 20 to 40)",
+    )
     one.add_argument("--files", nargs="+", type=Path, metavar="FILE", help="serve these recordings instead of scenes")
     one.add_argument(
         "--sheet", type=Path, metavar="PNG", help="write a contact sheet of every event and look-alike instead"

@@ -141,7 +141,7 @@ def simulate(arguments: Namespace) -> int:
         contact_sheet(arguments.sheet, arguments.seed)
         say(str(arguments.sheet))
     elif arguments.render is not None:
-        _say_all(render_scenes(arguments.render, arguments.clips, arguments.seed, note))
+        _say_all(render_scenes(arguments.render, arguments.clips, arguments.seed, arguments.seconds, note))
     else:
         wanted = Wanted(
             port=arguments.port,

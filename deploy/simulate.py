@@ -51,12 +51,16 @@ def serve(wanted: Wanted, say: Say, note: Say) -> None:
         stop.wait(wanted.seconds)
 
 
-def render_scenes(folder: Path, clips: int | None, seed: int, note: Say) -> list[str]:
-    """Scenes as MP4 files and `truth.json`; returns a line about each file that was written."""
+def render_scenes(folder: Path, clips: int | None, seed: int, seconds: float | None, note: Say) -> list[str]:
+    """Scenes as MP4 files and `truth.json`; returns a line about each file that was written. seconds: of each; None: 20
+    to 40. Raises UsageError where that is too short for what is to happen."""
     from ingest.simulator.reel import render_clips
 
     with Progress("rendering clips", note) as progress:
-        truth = render_clips(folder, clips or DEFAULT_CLIPS, seed, progress=progress)
+        try:
+            truth = render_clips(folder, clips or DEFAULT_CLIPS, seed, seconds=seconds, progress=progress)
+        except ValueError as error:
+            raise UsageError(f"--render {folder}: {error}; give more --seconds") from None
     return [str(path) for path in (*sorted(folder.glob("*.mp4")), truth)]
 
 

@@ -13,7 +13,7 @@ import msgspec
 from reasoner.measure import GATE_S, coverage, evenness, matched, nearest_moment, span_iou, time_closeness
 from reasoner.reading import read
 from reasoner.reward_table import EVIDENCE, PUBLISHED, SEVEN, RewardTable
-from reasoner.rewards import box_iou, coverage_points, time_points
+from reasoner.rewards import box_iou, coverage_points, overlaps, time_points
 from reasoner.rouge import rouge
 from reasoner.truth import Claimed, Task, TrueObject, Truth
 
@@ -21,7 +21,7 @@ __all__ = [
     "EVIDENCE", "GATE_S", "PUBLISHED", "SEVEN",
     "Claimed", "RewardTable", "Scores", "Task", "TrueObject", "Truth",
     "answer_score", "box_iou", "box_score", "coverage", "coverage_points", "evenness", "grade", "matched",
-    "nearest_moment", "read", "rouge", "span_iou", "time_closeness", "time_points", "time_score",
+    "nearest_moment", "overlaps", "read", "rouge", "span_iou", "time_closeness", "time_points", "time_score",
 ]  # fmt: skip
 
 

@@ -72,6 +72,11 @@ class RewardTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         }
         return {name: every[name] for name in self.weights()}
 
+    def pays_evidence(self, truth: Truth) -> bool:
+        """Whether a term about times or places applies to this truth, whatever is claimed rightly of it."""
+        bare = Claimed(yes=True)
+        return any(term(bare, truth) is not None for name, term in self.terms().items() if name in EVIDENCE)
+
     def points(self, claimed: Claimed, truth: Truth, progress: float = 1.0) -> dict[Name, float]:
         """Weighted points of each term that applies."""
         weights = self.weights()

@@ -115,11 +115,16 @@ def box_iou(claimed: Claimed, truth: Truth, gate_s: float = GATE_S) -> float | N
     """Term 6: mean IoU of claims, each with its own true object of the nearest moment (`measure.matched`), 0 where that
     is more than `gate_s` away on either side. The released code's gate is 1 s, the paper's text says 3 s; it lets any
     number of claims share one true box."""
+    return _mean(overlaps(claimed, truth, gate_s)) if truth.objects else None
+
+
+def overlaps(claimed: Claimed, truth: Truth, gate_s: float = GATE_S) -> list[float]:
+    """Of each claim what `box_iou` is the mean of; none where no place is known."""
     if not truth.objects:
-        return None
+        return []
     own = matched(claimed.objects, truth.objects, gate_s)
-    overlaps = [item.box.iou(box) if box else 0.0 for item, box in zip(claimed.objects, own, strict=True)]
-    return _mean([*overlaps, *[0.0] * claimed.unbound])
+    found = [item.box.iou(box) if box else 0.0 for item, box in zip(claimed.objects, own, strict=True)]
+    return [*found, *[0.0] * claimed.unbound]
 
 
 def form(claimed: Claimed, truth: Truth) -> float:

@@ -17,7 +17,9 @@ from ingest.simulator.world import Scene
 
 SHORTEST_S, LONGEST_S = 20.0, 40.0
 AFTERMATH_S = 8.0
-"""A clip goes on for so long after its event can be told."""
+"""A clip goes on for so long after its event can be told; one that was asked to be short for a fifth of its length."""
+EPISODE_S = 20.0
+"""An event of a clip whose length was asked for comes after at most one ordinary episode for each so many seconds."""
 BOX_STEP_S = 0.5
 
 
@@ -50,24 +52,25 @@ def render_clips(
     clips: int,
     seed: int,
     *,
+    seconds: float | None = None,
     size: tuple[int, int] = (640, 360),
     fps: float = 10,
     progress: Progress | None = None,
 ) -> Path:
-    """Writes `clips` H.264 files of 20 to 40 s and truth.json, whose path it gives back.
+    """Writes `clips` H.264 files, of `seconds` each or of 20 to 40 s, and truth.json, whose path it gives back.
 
     The first, third, ... clip has one event; in the others something looks like one, or nothing happens. Raises OSError
-    where the folder cannot be written and ValueError without clips.
+    where the folder cannot be written and ValueError without clips, or where a clip is too short for its event.
     """
     if clips < 1:
         raise ValueError(f"{clips} clips cannot be rendered: give at least one")
     folder.mkdir(parents=True, exist_ok=True)
     truths = []
     for number in range(clips):
-        scene, seconds = clip_scene(seed, number, size)
+        scene, length_s = clip_scene(seed, number, size, seconds)
         file = f"clip-{number + 1:03d}.mp4"
-        write_mp4(encode((scene.frame(i / fps) for i in range(round(seconds * fps))), fps), folder / file)
-        events = tuple(_truth(scene, event, seconds) for event in scene.events)
+        write_mp4(encode((scene.frame(i / fps) for i in range(round(length_s * fps))), fps), folder / file)
+        events = tuple(_truth(scene, event, length_s) for event in scene.events)
         truths.append(ClipTruth(file=file, events=events))
         if progress is not None:
             progress((number + 1) / clips)
@@ -76,14 +79,24 @@ def render_clips(
     return path
 
 
-def clip_scene(seed: int, number: int, size: tuple[int, int]) -> tuple[Scene, float]:
-    """The scene of a clip and the seconds of it that are shown. Clips go through all kinds before one comes again."""
+def clip_scene(seed: int, number: int, size: tuple[int, int], seconds: float | None = None) -> tuple[Scene, float]:
+    """The scene of a clip and the seconds of it that are shown. Clips go through all kinds before one comes again.
+
+    seconds: the length that was asked for; such a clip has people who walk, or nobody, before and after what happens.
+    Raises ValueError where it is too short for the event.
+    """
     order = np.random.default_rng([seed, 41]).permutation(list(EVENTS))
     if number % 2 == 0:
-        return _with_event(seed, number, size, str(order[number // 2 % len(order)]))
+        label = str(order[number // 2 % len(order)])
+        if seconds is None:
+            return _with_event(seed, number, size, label)
+        return _asked_for(seed, number, size, label, seconds), seconds
     quiet = [play.__name__ for label in order for play in LOOKALIKES[str(label)]]
     quiet.insert(2, "nothing")
-    kinds = [quiet[number // 2 % len(quiet)], "walking"]
+    alike = quiet[number // 2 % len(quiet)]
+    if seconds is not None:
+        return _asked_for(seed, number, size, alike, seconds), seconds
+    kinds = [alike, "walking"]
     seconds = float(np.random.default_rng([seed, number, 42]).uniform(SHORTEST_S, LONGEST_S))
     return Scene(_scene_seed(seed, number, 0), seconds, size, kinds), seconds
 
@@ -98,6 +111,23 @@ def _with_event(seed: int, number: int, size: tuple[int, int], label: str) -> tu
         if needed <= LONGEST_S:
             return scene, min(LONGEST_S, max(SHORTEST_S, needed, scene.events[0].end_s + 2))
     raise ValueError(f"no scene of {label!r} fits in {LONGEST_S:g} s")
+
+
+def _asked_for(seed: int, number: int, size: tuple[int, int], kind: str, seconds: float) -> Scene:
+    """The first scene of so many seconds in which this event can be told, or this look-alike has begun, early enough;
+    `nothing` is in every one."""
+    for attempt in range(100):
+        scene_seed = _scene_seed(seed, number, attempt)
+        rng = np.random.default_rng([scene_seed, 43])
+        before = int(rng.integers(1 + int(seconds / EPISODE_S)))
+        # More than can be played: the end of the scene cuts them off.
+        ordinary = [str(each) for each in rng.choice(("walking", "nothing"), before + int(seconds) + 1)]
+        scene = Scene(scene_seed, seconds, size, [*ordinary[:before], kind, *ordinary[before:]])
+        told = [event.evident_s for event in scene.events if event.label == kind]
+        told += [alike.start_s for alike in scene.lookalikes if alike.label == kind]
+        if kind == "nothing" or (told and told[0] + min(AFTERMATH_S, seconds / 5) <= seconds):
+            return scene
+    raise ValueError(f"no scene of {kind!r} fits in {seconds:g} s")
 
 
 def _scene_seed(seed: int, number: int, attempt: int) -> int:

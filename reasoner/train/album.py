@@ -26,7 +26,7 @@ class Album:
             )
         self.pictures = pictures
         self.rows = rows
-        usable = [index for index, row in enumerate(rows) if _can_be_told(row)]
+        usable = [index for index, row in enumerate(rows) if can_be_told(row)]
         self.train = np.array([index for index in usable if rows[index].split == "train"], np.int64)
         self.val = np.array([index for index in usable if rows[index].split == "val"], np.int64)
         self.untold = len(rows) - len(usable)
@@ -112,7 +112,8 @@ def _spread(indices: NDArray[np.int64], count: int) -> list[int]:
     return [int(index) for index in indices[places]]
 
 
-def _can_be_told(row: Row) -> bool:
+def can_be_told(row: Row) -> bool:
+    """Whether the right answer can be written: a yes has to point at an actor who is visible enough."""
     try:
         target(row)
     except ValueError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.boxes import Box
+from reasoner.boxes import Box, Coordinates
 from reasoner.folder import ModelFolder
 from reasoner.grade import GATE_S, TrueObject, Truth
-from reasoner.prompt import messages
+from reasoner.prompt import Style, messages
 from reasoner.train.album import Album
 from reasoner.train.augment import asked, augmented
 from reasoner.train.errors import BadClips
@@ -20,6 +21,28 @@ from reasoner.train.exercise import Exercise, coordinates_of
 from reasoner.train.questions import language
 from reasoner.train.row import Row
 from reasoner.train.vocabulary import VISIBLE_FROM, no_sentence, yes_sentence
+
+
+class Manner(NamedTuple):
+    """How a model is asked about a clip."""
+
+    motion: bool
+    """It takes motion pairs; any other sees the frames alone."""
+    style: Style
+    coordinates: Coordinates
+
+    @classmethod
+    def of(cls, folder: ModelFolder) -> Manner:
+        notes = folder.notes
+        motion, style = (notes.pairing == "motion", notes.prompt) if notes else (False, "full")
+        return cls(motion, style, coordinates_of(folder))
+
+    def ask(self, clip: NDArray[np.uint8], row: Row) -> Exercise:
+        """clip: uint8 (groups, 2, H, W, 3)."""
+        lang = language(row.question)
+        prompt = messages(row.question, row.times, lang, style=self.style, coordinates=self.coordinates)
+        # Slot 0 of a pair is the frame itself: what a model without motion pictures sees.
+        return Exercise(prompt, list(clip if self.motion else clip[:, 0]), truth_of(row))
 
 
 class ClipExercises:
@@ -30,9 +53,7 @@ class ClipExercises:
         (`augment.asked`). Raises BadClips when that leaves no training or no validation row."""
         self.album, self.seed, self.true_share = album, seed, true_share
         notes = folder.notes
-        self.motion = notes is not None and notes.pairing == "motion"
-        self.style = notes.prompt if notes else "full"
-        self.coordinates = coordinates_of(folder)
+        self.manner = Manner.of(folder)
         known = notes.categories if notes and notes.categories else album.categories
         self.categories = [category for category in album.categories if category in known]
         self.train = [int(index) for index in album.train if album.rows[index].category in self.categories]
@@ -78,10 +99,7 @@ class ClipExercises:
 
     def of(self, clip: NDArray[np.uint8], row: Row) -> Exercise:
         """clip: uint8 (groups, 2, H, W, 3)."""
-        lang = language(row.question)
-        prompt = messages(row.question, row.times, lang, style=self.style, coordinates=self.coordinates)
-        # Slot 0 of a pair is the frame itself: what a model without motion pictures sees.
-        return Exercise(prompt, list(clip if self.motion else clip[:, 0]), truth_of(row))
+        return self.manner.ask(clip, row)
 
 
 def truth_of(row: Row) -> Truth:

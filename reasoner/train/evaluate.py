@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from reasoner.boxes import Box
-from reasoner.parse import parse
+from reasoner.grade import GATE_S, grade, overlaps, read
 from reasoner.processor import Processor
 from reasoner.prompt import messages
-from reasoner.scanner import RawClaim
 from reasoner.train.album import Album
+from reasoner.train.clip_exercises import truth_of
 from reasoner.train.questions import language
 from reasoner.train.row import Row
 
@@ -27,7 +25,6 @@ MAX_NEW_TOKENS = 160
 LOG_EVERY = 50
 """Rows between two lines of progress."""
 RIGHT_FROM = 0.5
-_SPAN = re.compile(r"from ([0-9.]+)s to ([0-9.]+)s")
 POINTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Probabilities of a yes at which precision and recall are reported."""
 
@@ -42,8 +39,7 @@ class Outcome:
     probability: float
     """Of the first word of the thinking being a yes's."""
     ious: tuple[float, ...]
-    """Of each claim of a right yes, with the truth of the same label at the claimed time."""
-    claims: int
+    """Of each claim of a right yes, with its own true object."""
     onset_error_s: float | None
     seconds: float
 
@@ -88,34 +84,19 @@ def answer(folder: Path, album: Album, indices: Sequence[int]) -> list[Outcome]:
 
 
 def graded(row: Row, output: str, probability: float, seconds: float) -> Outcome:
-    """An output held against the truth of its row."""
-    parsed = parse(output)
-    answer = (parsed.answer or "").strip().lower()
-    said = answer.startswith("yes")
+    """An output held against the truth of its row, by `reasoner.grade`."""
+    claimed, truth = read(output), truth_of(row)
+    said = claimed.yes is True
     right = said and row.answer
-    ious = tuple(_iou(row, claim) for claim in parsed.claims) if right else ()
-    span = _SPAN.search(parsed.answer or "")
-    onset = abs(float(span[1]) - row.start) if right and span and row.start is not None else None
-    return Outcome(row, output, said, probability, ious, len(parsed.claims), onset, seconds)
-
-
-def _iou(row: Row, claim: RawClaim) -> float:
-    """The best overlap with an actor of the claimed label at the claimed time; 0 where that is no time of the row."""
-    if claim.time_s is None:
-        return 0.0
-    group = int(np.argmin([abs(time_s - claim.time_s) for time_s in row.times]))
-    if abs(row.times[group] - claim.time_s) > 0.26:
-        return 0.0
-    truths = [thing.box for thing in row.objects[group] if thing.label == claim.object and thing.actor]
-    found = [_clamped([value / 1000 for value in box.numbers]) for box in claim.boxes]
-    return max(
-        (box.iou(other) for numbers in truths if (other := _clamped(numbers)) for box in found if box), default=0.0
+    return Outcome(
+        row=row,
+        output=output,
+        said=said,
+        probability=probability,
+        ious=tuple(overlaps(claimed, truth)) if right else (),
+        onset_error_s=grade(claimed, truth).onset_error_s if right else None,
+        seconds=seconds,
     )
-
-
-def _clamped(numbers: Sequence[float]) -> Box | None:
-    x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in numbers)
-    return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -130,7 +111,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "box_iou": _mean(ious),
         "box_iou_half": _mean([float(iou >= RIGHT_FROM) for iou in ious]),
         "onset_error_s": float(np.median(onsets)) if onsets else None,
-        "onset_within_1s": _mean([float(onset <= 1.0) for onset in onsets]),
+        "onset_within_1s": _mean([float(onset <= GATE_S) for onset in onsets]),
         "seconds_per_window": _mean([outcome.seconds for outcome in outcomes]),
         "categories": {
             category: _scores([outcome for outcome in outcomes if outcome.row.category == category])

@@ -42,10 +42,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return all((own or 0.0) >= (others or 0.0) for own, others in pairs)
 
     def gains(self, other: Judged) -> bool:
-        """Whether it points better and answers no worse: evidence reward or mean IoU above the other's, neither below,
-        and `holds`. The total reward has no say: it can rise by form alone."""
-        own, others = self.pointing, other.pointing
-        return self.holds(other) and own != others and all(a >= b for a, b in zip(own, others, strict=True))
+        """Whether it points better and answers no worse: evidence reward and mean IoU both above the other's, and
+        `holds`. An IoU that no row of either has is not asked for. The total reward has no say: it can rise by form
+        alone."""
+        pairs = list(zip(self.pointing, other.pointing, strict=True))
+        if self.box_iou is None and other.box_iou is None:
+            pairs.pop()
+        return self.holds(other) and all(own > others for own, others in pairs)
 
     @property
     def pointing(self) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Imports trl; reached only once the extra `train` was found.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,6 +27,8 @@ from reasoner.train.exercise import Exercise, Exercises
 from reasoner.train.feed import Feed
 from reasoner.train.journal import Journal
 from reasoner.train.judge import Judged, judge, reader
+
+log = logging.getLogger(__name__)
 
 SAME = 1e-5
 """A ratio this near to 1 is the same policy: float32 does not tell them apart."""
@@ -78,6 +81,7 @@ class GspoTrainer(GRPOTrainer):
         self._ratios: list[float] = []
         self._scored: torch.Tensor | None = None
         self._since = time.monotonic()
+        self._checked: set[str] = set()
         super().__init__(processing_class=feed, **trl)
 
     @property
@@ -102,6 +106,7 @@ class GspoTrainer(GRPOTrainer):
                 "truth": exercise.truth,
                 "size": self.feed.served.fitted(*exercise.size),
             }
+        self._warn_unpaid("the first training", [one["truth"] for one in made.values()])
         found: dict[str, Any] = super()._generate_and_score_completions([made[int(one["turn"])] for one in inputs])
         return found
 
@@ -159,7 +164,21 @@ class GspoTrainer(GRPOTrainer):
             found += zip(chosen, said, (one.truth for one in asked), strict=True)
         self.model.train()
         everyone = {place: (claimed, truth) for place, claimed, truth in gather_object(found)}
+        self._warn_unpaid("the validation", [truth for _, truth in everyone.values()])
         return judge(everyone.values(), self.table)
+
+    def _warn_unpaid(self, which: str, truths: Sequence[Truth]) -> None:
+        """Once for each kind of rows: of evidence that no term pays nothing is learnt, and no weights can gain."""
+        if which in self._checked:
+            return
+        self._checked.add(which)
+        if not any(map(self.table.pays_evidence, truths)):
+            log.warning(
+                "no term of [reward] about times or places applies to any of %s rows (%d of them): only answers are "
+                "paid; give such a term a weight, or add rows that cite times or boxes",
+                which,
+                len(truths),
+            )
 
     def _greedy(self, asked: Sequence[Exercise]) -> list[str]:
         """As serving reads the model's output, several rows at a time."""

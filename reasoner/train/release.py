@@ -141,8 +141,8 @@ def card(folder: ModelFolder, config: GspoConfig, best: Best, before: Judged, af
         f"learning rate {config.learning_rate:g}, seed {config.seed}; reward: {weights}. "
         f"{_verdict(best, before, after)}"
         if best.step
-        else f"`witness train gspo`: at no validation in {config.steps} steps did evidence reward or mean IoU rise "
-        "with neither of them, accuracy, precision nor recall lower; these are the weights that it began with."
+        else f"`witness train gspo`: at no validation in {config.steps} steps did evidence reward and mean IoU both "
+        "rise with neither accuracy, precision nor recall lower; these are the weights that it began with."
     )
     return (
         f"{text}\n\n## Reinforcement\n\n{told}\n\n{before.rows} rows of scenes that neither training nor the choice of "

@@ -54,7 +54,7 @@ class StgrExercises:
         return [int(index) for _ in range(turns) for index in random.permutation(len(self.rows))][:count]
 
     def practice(self, index: int, turn: int) -> Exercise:
-        return self.of(self.rows[index], self.seed + turn)
+        return self.of(self.rows[index], self.pick, self.seed + turn)
 
     def held_out(self, validation: int, evaluation: int) -> tuple[list[int], list[int]]:
         places = range(len(self.validation))
@@ -62,15 +62,16 @@ class StgrExercises:
         return spread(places[:middle], validation), spread(places[middle:], evaluation)
 
     def plain(self, index: int) -> Exercise:
-        return self.of(self.validation[index], self.seed)
+        """With the frames that serving would show, which does not know what is cited: an even grid."""
+        return self.of(self.validation[index], self.pick._replace(cited=False), self.seed)
 
     def identity(self) -> str:
         parts = (self.seed, [msgspec.to_builtins(row) for row in (*self.rows, *self.validation)])
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
-    def of(self, row: StgrRow, seed: int) -> Exercise:
+    def of(self, row: StgrRow, pick: Pick, seed: int) -> Exercise:
         """Raises BadRows where its video cannot be shown."""
-        shown = show(row, self.videos, self.pick, seed)
+        shown = show(row, self.videos, pick, seed)
         prompt = messages(
             row.question,
             shown.times_s,

@@ -36,6 +36,7 @@ def witness(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
         "ask v.mp4 what --model m --lang zh --fps 2 --json",
         "simulate --port 0 --cameras 2 --seed 1 --files a.mp4 b.mp4 --fault stall",
         "simulate --render d --clips 4 --seed 11",
+        "simulate --render d --clips 1 --seconds 90",
         "alerts list --data d --json",
         "alerts show 0198 --config c.toml",
         "alerts media 0198 --out d",

@@ -165,6 +165,32 @@ def test_clips_go_through_every_kind_and_repeat_from_the_seed() -> None:
     assert np.array_equal(again.frame(7.0), scenes[2][0].frame(7.0))
 
 
+@pytest.mark.parametrize("seconds", [15.0, 75.0, 150.0])
+def test_a_clip_is_as_long_as_is_asked_for(seconds: float) -> None:
+    """One of each event: every second clip has one, told before its end; long ones have it anywhere."""
+    starts = []
+    for number in range(2 * len(EVENTS)):
+        scene, length_s = reel.clip_scene(5, number, SIZE, seconds)
+        assert (length_s, scene.duration_s) == (seconds, seconds)
+        assert len(scene.events) == (number + 1) % 2
+        for event in scene.events:
+            assert event.evident_s + min(reel.AFTERMATH_S, seconds / 5) <= seconds
+            starts.append(event.start_s / seconds)
+    assert len(starts) == len(EVENTS)
+    if seconds > 100:
+        assert min(starts) < 0.25 and max(starts) > 0.4
+
+
+def test_a_long_clip_is_written_whole_and_one_too_short_is_refused(tmp_path: Path) -> None:
+    path = reel.render_clips(tmp_path, 1, 11, seconds=63.5, size=SIZE, fps=2)
+    (truth,) = json.loads(path.read_text())
+    with av.open(str(tmp_path / truth["file"])) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 127
+    assert len(truth["events"]) == 1 and 0 < truth["events"][0]["end"] <= 63.5
+    with pytest.raises(ValueError, match=r"no scene of '\w+' fits in 0\.5 s"):
+        reel.render_clips(tmp_path / "short", 1, 11, seconds=0.5, size=SIZE)
+
+
 def test_no_clips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one"):
         reel.render_clips(tmp_path, 0, 1)

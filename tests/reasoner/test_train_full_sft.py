@@ -26,6 +26,7 @@ from reasoner.train.finetune_config import FinetuneConfig, Lora
 from reasoner.train.gspo_config import GspoConfig
 from reasoner.train.lesson import IGNORED, Collate, Lessons, grounded_spans, tokens_of
 from reasoner.train.shown import Pick, moments, show
+from reasoner.train.stgr_exercises import StgrExercises
 from reasoner.train.stgr_file import read
 from reasoner.train.weighted import losses, weighted
 from tests.reasoner.conftest import tokenizer
@@ -351,6 +352,18 @@ def test_the_frames_shown_are_those_of_their_times(site: Path) -> None:
     for picture, time_s in zip(shown.pictures, shown.times_s, strict=True):
         bright = np.nonzero(picture[50, :, 0] > 150)[0]
         assert (bright[0] - 10) / 50 == pytest.approx(time_s, abs=0.03)
+
+
+def test_held_out_rows_are_shown_without_a_hint_of_what_they_cite(site: Path, tiny: Path) -> None:
+    """Serving does not know it: only practice shows the cited frame in place of its neighbour."""
+    rows, folder = read(site / "rows.json"), open_folder(tiny)
+    exercises = StgrExercises(rows, rows, folder, lambda *size: size, site, Pick(), 3)
+    held, practised = exercises.plain(2), exercises.practice(2, 0)
+    assert [one.time_s for one in held.truth.objects] == [0.7]
+    served = show(rows[2], site, Pick(cited=False, jitter=0.0), 9)
+    assert served.times_s == pytest.approx((0.0, 0.5, 1.0, 1.5, 1.9), abs=0.01)  # the last frame there is
+    assert all(np.array_equal(a, b) for a, b in zip(held.pictures, served.pictures, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(practised.pictures, served.pictures, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -431,15 +431,17 @@ JUDGED = Judged(
     [
         ({}, False),
         ({"reward": 9.0}, False),
-        ({"evidence_reward": 0.6}, True),
-        ({"box_iou": 0.5}, True),
+        ({"evidence_reward": 0.6}, False),
+        ({"box_iou": 0.5}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5}, True),
         ({"evidence_reward": 0.6, "box_iou": 0.5, "reward": 0.1}, True),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": 0.71, "recall": 0.61}, True),
         ({"evidence_reward": 0.6, "box_iou": 0.39, "reward": 9.0}, False),
         ({"evidence_reward": 0.49, "box_iou": 0.5, "reward": 9.0}, False),
-        ({"evidence_reward": 0.6, "precision": 0.69}, False),
-        ({"evidence_reward": 0.6, "recall": 0.59}, False),
-        ({"evidence_reward": 0.6, "accuracy": 0.79}, False),
-        ({"evidence_reward": 0.6, "precision": None}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": 0.69}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "recall": 0.59}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "accuracy": 0.79}, False),
+        ({"evidence_reward": 0.6, "box_iou": 0.5, "precision": None}, False),
         ({"evidence_reward": 0.6, "box_iou": None}, False),
         ({"evidence_reward": None, "box_iou": 0.9}, False),
     ],
@@ -451,26 +453,81 @@ def test_what_counts_as_a_gain(changes: dict[str, Any], gains: bool) -> None:
     assert (kept.step, kept.before, kept.kept) == ((4, JUDGED, after) if gains else (0, JUDGED, JUDGED))
 
 
+@pytest.mark.parametrize(("reward", "gains"), [(0.6, True), (0.5, False), (0.4, False)])
+def test_rows_without_places_ask_for_no_overlap(reward: float, gains: bool) -> None:
+    before = msgspec.structs.replace(JUDGED, box_iou=None)
+    assert msgspec.structs.replace(before, evidence_reward=reward).gains(before) == gains
+
+
+ANSWERS_ALONE: dict[str, Any] = {
+    "time_points": 0, "coverage_points": 0, "spread": 0, "span": 0, "box_iou": 0,
+}  # fmt: skip
+BOXED = TrueObject(label="person", time_s=1.0, box=Box(0.2, 0.2, 0.4, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("weights", "truth", "pays"),
+    [
+        ({}, Truth(yes=True, span=(0.0, 2.0), objects=(BOXED,)), True),
+        ({}, Truth(yes=True, span=(0.0, 2.0)), True),
+        ({}, Truth(yes=None, moments_s=(1.0,)), True),
+        ({}, Truth(yes=False), False),
+        ({}, Truth(answer="A", task="General video QA MCQ"), False),
+        ({"span": 0}, Truth(yes=True, span=(0.0, 2.0)), False),
+        ({"answer_box": 1}, Truth(answer_box=BOXED.box, task="visual QA"), True),
+        ({}, Truth(answer_box=BOXED.box, task="visual QA"), False),
+        (ANSWERS_ALONE, Truth(yes=True, span=(0.0, 2.0), objects=(BOXED,)), False),
+        (ANSWERS_ALONE | {"inside": 1}, Truth(yes=True, span=(0.0, 2.0), objects=(BOXED,)), True),
+        (ANSWERS_ALONE | {"closeness": 1}, Truth(yes=True, span=(0.0, 2.0)), False),
+    ],
+)
+def test_what_a_table_pays_evidence_of(weights: dict[str, Any], truth: Truth, pays: bool) -> None:
+    assert msgspec.convert(weights, RewardTable).pays_evidence(truth) == pays
+
+
+@pytest.mark.parametrize(("weights", "warned"), [({}, 0), (ANSWERS_ALONE, 1)])
+def test_rows_of_which_no_evidence_is_paid_are_told_once(
+    weights: dict[str, Any], warned: int, clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, given = open_folder(BUNDLED), config(clips, reward=weights, max_new_tokens=4)
+    processor = Processor.load(folder)
+    exercises = exercises_of(given, folder, processor)
+    validation, _ = exercises.held_out(4, 1)
+    trainer = new_trainer(given, folder, processor, exercises, validation, tmp_path)
+    for _ in range(2):
+        trainer.judged(validation)
+    told = [record.getMessage() for record in caplog.records if record.name == "reasoner.train.policy"]
+    assert len(told) == warned
+    assert all("the validation rows (4 of them)" in line and "\n" not in line for line in told)
+
+
+def test_the_gate_of_the_published_recipe_is_the_papers() -> None:
+    file = Path(__file__).parents[2] / "deploy" / "examples" / "train-gspo-qwen3vl.toml"
+    assert msgspec.toml.decode(file.read_bytes(), type=GspoConfig).reward.gate_s == 3.0
+
+
 def test_weights_are_kept_only_for_better_ones() -> None:
     """Worse than those kept, or better than they but below the beginning elsewhere: they stay."""
     best = Best(before=JUDGED, step=0, kept=JUDGED)
     course = [
-        (2, {"evidence_reward": 0.7}), (4, {"evidence_reward": 0.6, "box_iou": 0.9, "reward": 9.0}),
-        (6, {"evidence_reward": 0.9, "recall": 0.5}), (8, {"evidence_reward": 0.8}),
+        (2, {"evidence_reward": 0.7, "box_iou": 0.5}), (4, {"evidence_reward": 0.6, "box_iou": 0.9, "reward": 9.0}),
+        (6, {"evidence_reward": 0.9, "box_iou": 0.5, "recall": 0.5}), (7, {"evidence_reward": 0.9}),
+        (8, {"evidence_reward": 0.8, "box_iou": 0.41}),
     ]  # fmt: skip
     steps = []
     for step, changes in course:
         best = best.then(step, msgspec.structs.replace(JUDGED, **changes))
         steps.append(best.step)
-    assert steps == [2, 2, 2, 8]
+    assert steps == [2, 2, 2, 2, 8]
 
 
 @pytest.mark.parametrize(
     ("step", "after", "says"),
     [
-        (4, {"evidence_reward": 0.6}, "the rows below confirm it."),
-        (4, {"evidence_reward": 0.4}, "do not confirm it, and no gain is claimed."),
-        (4, {"evidence_reward": 0.6, "recall": 0.5}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.6, "box_iou": 0.5}, "the rows below confirm it."),
+        (4, {"evidence_reward": 0.6}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.4, "box_iou": 0.5}, "do not confirm it, and no gain is claimed."),
+        (4, {"evidence_reward": 0.6, "box_iou": 0.5, "recall": 0.5}, "do not confirm it, and no gain is claimed."),
         (0, {}, "these are the weights that it began with."),
     ],
 )

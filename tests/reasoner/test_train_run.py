@@ -38,6 +38,7 @@ from tests.reasoner.drawn import CATEGORIES, SIZE, config, draw, fresh
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("train-*.toml"))
+STAGED = [file for file in EXAMPLES if file.stem.startswith("train-sft") and "rows" not in keys(file)]
 
 
 def toml(settings: SftConfig) -> str:
@@ -301,6 +302,14 @@ def test_every_example_is_a_training(file: Path) -> None:
     # As the command line tells the two apart.
     shape = FinetuneConfig if kind == "sft" and "rows" in keys(file) else shapes[kind]
     assert isinstance(load_table(file, shape), shape)
+
+
+@pytest.mark.parametrize("file", STAGED, ids=lambda path: path.stem)
+def test_no_example_but_the_quick_one_ends_by_the_clock(file: Path) -> None:
+    """Or another machine would make other weights of the same settings."""
+    config = load_table(file, SftConfig)
+    quick = file.stem.endswith("-quick")
+    assert [stage.steps is None for stage in (config.warmup, config.sft)] == [quick, quick]
 
 
 def test_there_are_examples_of_each() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
+from reasoner.boxes import Box
 from reasoner.pixels import PatchSpec, patchify
 from reasoner.processor import Processor
 from reasoner.prompt import messages
@@ -22,6 +24,8 @@ from reasoner.train.errors import BadClips
 from reasoner.train.learner import Learner
 from reasoner.train.pace import Pace
 from reasoner.train.questions import questions
+from reasoner.train.sft import sft
+from reasoner.train.tokens import COORDINATES, TIMES
 from reasoner.train.vision import encode, patches_of
 from reasoner.train.vocabulary import target
 from tests.reasoner.drawn import CATEGORIES, config, draw, fresh
@@ -86,6 +90,67 @@ def test_training_logits_equal_the_stock_model(parts: Parts) -> None:
         ).logits[batch.places]
     assert ours.std() > 0.1
     assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_loss_is_six_parts_text_and_four_parts_times_and_boxes(parts: Parts) -> None:
+    """Counted anew over the whole sequence with the prompt masked; the dense guides are added as they are."""
+    learner, batches, processor = parts
+    batch = batches.plain([0, 1, 2, 5])
+    tokenizer = processor.tokenizer
+    places = set(tokenizer.convert_tokens_to_ids([*COORDINATES, *TIMES]))
+    labels, weight = torch.full_like(batch.input_ids, -100), torch.ones(batch.input_ids.shape)
+    for line, index in enumerate([0, 1, 2, 5]):
+        row = batches.album.rows[index]
+        start, wanted = len(batches.prompt_ids(row)), batches.target_ids(row)
+        labels[line, start : start + len(wanted)] = torch.tensor(wanted)
+        weight[line, start + 1] = 4.0  # the word that decides
+    with torch.no_grad():
+        passed, values = learner.states(batch), learner.text_loss(batch)
+        logits = learner.model.lm_head(passed.final)[:, :-1].float()
+        each = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="none")
+        understood = learner.understood.loss(passed.tokens, batch.truth)
+    told = labels[:, 1:].flatten()
+    learnt = weight[:, 1:].flatten() * (told != -100)
+    grounded = torch.tensor([int(token) in places for token in told])
+    text, placed = (each * learnt).sum() / learnt.sum(), each[grounded].mean()
+    assert abs(text - placed) > 0.01, "alike, they would hide another weighting"
+    guides = 0.5 * (values["dense"] + values["number"] + values["gist"]) + understood + values["box"]
+    assert float(values["loss"] - guides) / 2 == pytest.approx(float(0.6 * text + 0.4 * placed), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_chosen_by_sure_decisions_and_half_the_overlap(
+    clips: Path, parts: Parts, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Odds around what is right: one minus the squared doubt, half the IoU of boxes at the median of their numbers."""
+    learner, batches, _ = parts
+    batch = batches.plain(batches.album.validation(8))
+    ids: list[int] = cast(torch.Tensor, learner.number_ids).tolist()
+    made = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(batch.wanted), learner.model.config.text_config.vocab_size, generator=made)
+    for place, token in enumerate(batch.wanted.tolist()):
+        near = ids.index(token) if batch.coordinates[place] else 0
+        peaks = ids[max(0, near - 12) : near + 12] if batch.coordinates[place] else [token]
+        logits[place, peaks] += 6.0
+    monkeypatch.setattr(learner, "logits", lambda final, batch: logits)
+    figures = sft(learner, batches, config(clips)).validate()
+
+    odds = logits[batch.decides].softmax(-1)
+    sure = np.mean([1 - (1 - float(p[token])) ** 2 for p, token in zip(odds, batch.wanted[batch.decides], strict=True)])
+    said, best = [], []
+    for line in logits[batch.coordinates][:, ids].softmax(-1):
+        said.append(next(i for i, below in enumerate(np.cumsum(line.numpy())) if below >= 0.5) / 200)
+        best.append(int(line.argmax()) / 200)
+    wanted = [ids.index(token) / 200 for token in batch.wanted[batch.coordinates].tolist()]
+    iou, other = overlap(said, wanted), overlap(best, wanted)
+    assert 0.2 < iou < 0.95 and abs(iou - other) > 0.01, "the median must be told from the likeliest number"
+    assert figures["score"] == pytest.approx(sure + 0.5 * iou, abs=1e-4)
+
+
+def overlap(numbers: Sequence[float], others: Sequence[float]) -> float:
+    """Mean IoU of boxes whose numbers come by fours."""
+    boxes = [[Box(*each[at : at + 4]) for at in range(0, len(each), 4)] for each in (numbers, others)]
+    return float(np.mean([one.iou(other) for one, other in zip(*boxes, strict=True)]))
 
 
 def test_what_a_batch_marks(parts: Parts) -> None:
