@@ -140,13 +140,10 @@ def test_a_verdict_without_evidence_is_no_alert() -> None:
 def test_each_recheck_says_what_came_of_it_and_what_it_cost() -> None:
     """And one without an outcome, as earlier records are stored, was answered; those keep their bytes."""
     window = sample.window()
-    checks = tuple(
-        Recheck(kind=kind, status=status, score=score, cost_s=cost_s, tokens=tokens, outcome=outcome)
-        for kind, status, score, cost_s, tokens, outcome in (
-            ("crop", "supported", 0.9, 0.4121, 96, "answered"),
-            ("masked", "unchecked", 0.5, 1.2, 240, "unclear"),
-            ("closer", "unchecked", 0.5, 60.0, 0, "failed"),
-        )
+    checks = (
+        Recheck(kind="crop", status="supported", score=0.9, cost_s=0.4121, tokens=96, outcome="answered"),
+        Recheck(kind="masked", status="unchecked", score=0.5, cost_s=1.2, tokens=240, outcome="unclear"),
+        Recheck(kind="closer", status="unchecked", score=0.5, cost_s=60.0, tokens=0, outcome="failed"),
     )
     answer = replace(sample.verdict(window), rechecks=checks)
     stored = encode(from_verdict(answer, window, sample.RULE, sample.CAMERA, sample.ORIGIN, answer.reasoned_utc_ns))

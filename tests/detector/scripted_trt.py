@@ -69,7 +69,7 @@ class ScriptedTrt:
                 timings=config.cache,
             )
         )
-        return MAGIC + network.graph
+        return bytes(MAGIC + network.graph)
 
 
 class Config:

@@ -213,6 +213,6 @@ def test_what_scores_otherwise_than_the_cpu_is_not_praised(
             return np.asarray(super().image(pictures)[..., ::-1])
 
     monkeypatch.setattr(tensorrt, "TensorrtEngine", Off)
-    assert main(["models", "compile", str(model), "--out", str(tmp_path / "engines")]) == 1
+    assert main(["models", "compile", str(model), "--out", str(tmp_path / "engines")]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and "from the CPU's tokens" in printed.err

@@ -249,8 +249,8 @@ def test_properties(steps: list[tuple[int, float]], config: GateConfig) -> None:
     # The last frame may wait for a second one.
     judged = frames if config == ALONE else frames[:-1]
     for place, (t_s, score) in enumerate(judged):
-        after_s, after = (frames[place + 1][0] - t_s, frames[place + 1][1]) if place + 1 < len(frames) else (9, 0)
-        if score >= 0.5 and (config == ALONE or after >= 0.5 or after_s >= config.alone_from_s):
+        next_s, second = frames[place + 1] if place + 1 < len(frames) else (t_s + 9, 0.0)
+        if score >= 0.5 and (config == ALONE or second >= 0.5 or next_s - t_s >= config.alone_from_s):
             assert covered[place]
     if all(score < 0.5 for _, score in frames):
         assert spans == []
