@@ -189,6 +189,8 @@ def test_a_start_that_fails_ends_all_who_wait_for_it(
     """None of them tries another, a person sees them with the reason, and the next window is answered again."""
     restarts = isolated.counts["restarts"]
     reasoner, window = Reasoner(isolated, CONFIG), crossing()
+    span = msgspec.structs.replace(window.span, score=0.9, scores=((window.span.peak_utc_ns, 0.9),))
+    window = msgspec.structs.replace(window, span=span)
     gone(isolated)
     with monkeypatch.context() as patch:
         patch.setattr("reasoner.isolated.serve", late.never_serve)
