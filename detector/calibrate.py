@@ -31,7 +31,8 @@ WORDINGS = 4
 MARGIN = 0.9
 """Thresholds are tried this much below each held-out event: the next one may score a little less."""
 CEILING = 0.5
-LOWEST = 1e-3
+LOWEST = 0.05
+"""No frame opens a span below it, whatever event it may cost: what is held for so unlikely is asked about in vain."""
 
 
 def fit(features: NDArray[np.float64], truth: NDArray[np.bool_], ridge: float = 1e-3) -> NDArray[np.float64]:
@@ -88,7 +89,7 @@ def calibrate(
         still = np.stack([probability(column, quiet.novelty, curve) for column in of_quiet.T], axis=1)
         table[category] = strict.options(((scores, seen), (still, quiet)), strict.peaks(scores, seen, category))
     chosen = strict.choose(table)
-    out = {name: msgspec.structs.replace(each, strict=chosen[name]) for name, each in out.items()}
+    out = {name: msgspec.structs.replace(each, strict=max(each.threshold, chosen[name])) for name, each in out.items()}
     for name, each in out.items():
         log.info("%s: %s", name, each)
     return out

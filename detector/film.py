@@ -42,6 +42,16 @@ def make_scene(seed: int, duration_s: float) -> Scene:
     return Scene(seed, duration_s, kinds=kinds)
 
 
+def eventless_scene(seed: int, duration_s: float) -> Scene:
+    """A scene without an event: look-alikes, as often people who walk by, and nothing at all."""
+    rng = np.random.default_rng([seed, 82])
+    alike = [play.__name__ for plays in LOOKALIKES.values() for play in plays]
+    place = str(rng.choice(list(PLACES)))
+    pools = [playable(pool, place) for pool in (alike, ["walking", "nothing"])]
+    kinds = [str(rng.choice(pools[int(draw)])) for draw in rng.integers(0, 2, 12)]
+    return Scene(seed, duration_s, kinds=kinds)
+
+
 def key_times(seed: int, duration_s: float, interval_s: float) -> Iterator[float]:
     """Instants of a camera's key frames: a random phase, a little jitter."""
     rng = np.random.default_rng([seed, 78])

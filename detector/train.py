@@ -130,6 +130,7 @@ def _calibrated(config: ScorerTrainConfig, learner: Learner, path: Path) -> Scor
         "batch": config.batch,
         "cycles": config.cycles,
         "learning_rate": config.learning_rate,
+        "mistaken_share": config.mistaken_share,
         "emphasis": ", ".join(f"{category} {times}" for category, times in sorted(config.emphasis.items())),
         "start_from": read_folder(config.start_from).record.sha256[WEIGHTS] if config.start_from else "",
     }

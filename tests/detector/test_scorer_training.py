@@ -37,6 +37,15 @@ def test_phases(t_s: float, wanted: int) -> None:
     assert film.phase(EVENT, t_s) == wanted
 
 
+def test_a_scene_without_events_has_what_looks_like_them() -> None:
+    scenes = [film.eventless_scene(seed, 60.0) for seed in range(40)]
+    assert not any(scene.events for scene in scenes)
+    alike = {each.label for scene in scenes for each in scene.lookalikes} - {"walking"}
+    assert len(alike) >= 12
+    assert sum(bool({each.label for each in scene.lookalikes} - {"walking"}) for scene in scenes) > 30
+    np.testing.assert_array_equal(scenes[3].frame(7.0), film.eventless_scene(3, 60.0).frame(7.0))
+
+
 def test_cover_of_a_box() -> None:
     mask = film.cover((0.25, 0.5, 0.55, 1.0), (4, 2)).reshape(2, 4)
     assert mask.tolist() == [[0, 0, 0, 0], [0, 1, -1, 0]]
