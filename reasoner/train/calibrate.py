@@ -35,9 +35,8 @@ SPOILT_AMONG = 16
 certainty, from where what is lost costs nothing; with many, the confidences of sound evidence are too low."""
 NAMES = ("vlm_token", "detector_agreement", "temporal_agreement", "consistency", "frame_order", "crop_check")
 """The ViT's score is left out: it decided that the window was looked at, and says little more."""
-BETA = 0.25
-"""A missed window counts a quarter of a false one: an event has four or five windows, each of which can raise it, and a
-false one is an alert of its own."""
+BETA = 0.5
+"""A false alert is worse than a missed window: an event has more windows, a person's trust has not."""
 YES_FROM = tuple(round(0.05 + 0.01 * step, 2) for step in range(90))
 
 
