@@ -16,7 +16,7 @@ import pytest
 from bench.gspo import EACH, SCHEMA_FILE, arguments, lines, rendered, run, schema
 from reasoner.folder import BUNDLED
 
-SEED, CLIPS = 3, 8
+SEED, CLIPS = 5, 8
 
 
 def options(*words: str) -> argparse.Namespace:

@@ -71,7 +71,10 @@ def compile_it(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "model": str(model),
         }
         assert settings == msgspec.convert(wanted, DetectorConfig)
-        assert "compiling witness-scorer-1 for NVIDIA L4" in printed.err and "Traceback" not in printed.err
+        assert (
+            f"compiling {read_folder('bundled').record.name} for NVIDIA L4" in printed.err
+            and "Traceback" not in printed.err
+        )
         return Path(path)
 
     return run
@@ -104,7 +107,7 @@ def test_what_it_prints_and_leaves(
     given = ("--frames", str(frames)) if calibrated else ()
     engine = compile_it("--precision", precision, *more, *given)
     record = read_folder(str(model)).record
-    stem = f"witness-scorer-1-{record.sha256[IMAGE_GRAPH][:4]}{record.sha256[WEIGHTS][:4]}"
+    stem = f"{record.name}-{record.sha256[IMAGE_GRAPH][:4]}{record.sha256[WEIGHTS][:4]}"
     assert engine.name == f"{stem}-{name}.engine"
     made = manifest_of(engine)
     assert made.engine == engine.name and made.engine_sha256 == sha256(engine)
@@ -132,7 +135,7 @@ def test_the_next_start_finds_it_fresh(trt: ScriptedTrt, compile_it: Compile, mo
     for _ in range(2):
         scorer = opened(model, engine)
         assert scorer.engine == "tensorrt (NVIDIA L4, fp16)" and scorer.passed_over == ()
-        assert scorer.provenance == ("witness-scorer-1", sha256(engine), "fp16")
+        assert scorer.provenance == (read_folder("bundled").record.name, sha256(engine), "fp16")
         scorer.close()
     assert len(trt.builds) == 1
     # Whoever asks for it again gets it built again, faster by what was measured.
