@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_the_reward_rises(clips: Path, tmp_path: Path) -> None:
     sign of the loss turned, all fall apart by the second block."""
     folder = open_folder(BUNDLED)
     given = config(
-        clips, generations=6, batch=12, blocks=6, learning_rate=5e-4, vision=False, temperature=1.7,
+        clips, generations=6, batch=12, blocks=6, learning_rate=5e-4, vision=False, temperature=2.0,
         max_new_tokens=40, validate_blocks=6, checkpoint_blocks=9,
         reward=dict.fromkeys((*PUBLISHED, *SEVEN), 0.0) | {"answer": 1.0, "form": 1.0},
     )  # fmt: skip
@@ -324,6 +325,10 @@ def stgr(folder: Path, model: str, validation: int) -> GspoConfig:
         "task": "temporal QA (MCQ)", "video_path": "v.mp4", "question": "What happens?", "answer": "B\n[1.0, 2.0]",
         "key_frames": [], "key_items": {},
     }  # fmt: skip
+    writer = cv2.VideoWriter(str(folder / "v.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 8.0, (128, 96))
+    for level in range(24):
+        writer.write(np.full((96, 128, 3), 10 * level, np.uint8))
+    writer.release()
     for name, count in (("rows.json", 3), ("val.json", validation)):
         (folder / name).write_text(json.dumps([row] * count), "utf-8")
     return msgspec.convert(
