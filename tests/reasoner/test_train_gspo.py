@@ -134,13 +134,12 @@ class OneQuestion(ClipExercises):
         return self.plain(next(row for row in self.train if not self.album.rows[row].answer))
 
 
-@pytest.mark.xfail(strict=False, reason="the bundled weights answer this row so surely that little is left to gain")
 def test_the_reward_rises(clips: Path, tmp_path: Path) -> None:
     """So hot that many of the first answers fall apart; what is whole and right is paid, and soon most are. With the
     sign of the loss turned, all fall apart by the second block."""
     folder = open_folder(BUNDLED)
     given = config(
-        clips, generations=6, batch=12, blocks=6, learning_rate=5e-4, vision=False, temperature=2.0,
+        clips, generations=6, batch=12, blocks=6, learning_rate=1.5e-4, vision=False, temperature=2.0,
         max_new_tokens=40, validate_blocks=6, checkpoint_blocks=9,
         reward=dict.fromkeys((*PUBLISHED, *SEVEN), 0.0) | {"answer": 1.0, "form": 1.0},
     )  # fmt: skip
