@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -87,14 +86,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("before", metavar="BEFORE", help="model folder that reinforcement began with, or `bundled`")
     parser.add_argument("after", metavar="AFTER", help="model folder that it left behind")
     parser.add_argument("--seed", type=int, default=1, help="any number; the scenes are unseen by every training")
-    parser.add_argument("--clips", type=_positive, default=200, help="windows that both answer (default 200)")
+    parser.add_argument("--clips", type=report.positive, default=200, help="windows that both answer (default 200)")
     parser.add_argument(
         "--scorer", default="bundled", metavar="FOLDER", help="whose windows (default: the bundled one)"
     )
     parser.add_argument(
         "--reward", type=Path, default=REWARD, metavar="CONFIG", help="training whose [reward] table weighs the terms"
     )
-    parser.add_argument("--threads", type=_positive, default=1, help="of each model (default 1)")
+    parser.add_argument("--threads", type=report.positive, default=1, help="of each model (default 1)")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         clips, scenes = rendered(options.seed, options.clips, options.scorer, known)
         judged = []
         for folder in folders:
-            _note(f"{folder.path} answers {len(clips)} windows")
+            report.note(f"{folder.path} answers {len(clips)} windows")
             asked = itertools.starmap(Manner.of(folder).ask, clips)
             judged.append(judge_folder(folder.path, asked, table, {"threads": options.threads}))
     except (ConfigError, DetectorError, ReasonerError, TrainError) as error:
@@ -170,7 +169,7 @@ def rendered(run: int, count: int, scorer: str, known: Sequence[Set[str]]) -> tu
         chosen = np.random.default_rng([seed, 6]).permutation(len(found))[:EACH]
         clips += [found[int(place)] for place in sorted(chosen)]
         scenes, idle = scenes + 1, 0 if found else idle + 1
-        _note(f"{min(len(clips), count)}/{count} windows, {scenes} scenes")
+        report.note(f"{min(len(clips), count)}/{count} windows, {scenes} scenes")
     return clips[:count], scenes
 
 
@@ -209,16 +208,6 @@ def schema() -> dict[str, Any]:
 
 def _number(value: float | None) -> str:
     return "  -  " if value is None else f"{value:.3f}"
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("av", "numpy", "onnxruntime", "torch", "transformers")
+
+
+def note(line: str) -> None:
+    """How far a benchmark is, beside what it prints."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def positive(text: str) -> int:
+    """An argument that counts something. Raises argparse.ArgumentTypeError, one line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
+    return int(text)
 
 
 def machine() -> dict[str, Any]:

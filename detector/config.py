@@ -21,7 +21,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An open span stays hot while the score is at least this share of the threshold."""
     alone_from_s: Padding = 1.5
     """A span opens with two key frames in a row at the threshold or above; a frame that no other follows within this
-    time stands by itself. 0: every frame does, which gives half as many windows more."""
+    time stands by itself. 0: every frame does, which gives a third more windows."""
     pad_before_s: Padding = 2.5
     pad_after_s: Padding = 1.5
     max_hot_s: Positive = 0.9

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench import report
 
 if TYPE_CHECKING:
     from bench.accuracy.models import Wanted
@@ -32,7 +33,9 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="any number; the scenes are unseen by every training")
-    parser.add_argument("--clips", type=_positive, default=60, help="clips, half of them with an event (default 60)")
+    parser.add_argument(
+        "--clips", type=report.positive, default=60, help="clips, half of them with an event (default 60)"
+    )
     parser.add_argument("--model", default="bundled", metavar="FOLDER", help="the reasoner (default: the bundled one)")
     parser.add_argument("--scorer", default="bundled", metavar="FOLDER", help="the scorer (default: the bundled one)")
     parser.add_argument("--labels", type=_names, default=(), metavar="A,B", help="only these categories of event")
@@ -43,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=QUIET_MINUTES,
         help=f"least quiet camera time that the scorer sees (default {QUIET_MINUTES:g})",
     )
-    parser.add_argument("--workers", type=_positive, default=WORKERS, help=f"processes (default {WORKERS})")
+    parser.add_argument("--workers", type=report.positive, default=WORKERS, help=f"processes (default {WORKERS})")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             raise SystemExit(f"python -m bench accuracy: {error}") from None
         unserved = [label for label in labels if label not in {rule.category for rule in known.rules}]
         if unserved:
-            _note(f"no rule that both models serve for {', '.join(unserved)}: their events will be missed")
+            report.note(f"no rule that both models serve for {', '.join(unserved)}: their events will be missed")
         rows = _rows(pool, plan(options.seed, options.clips, labels), options.save)
         quiet = _quiet(pool, options.seed, rows, options.quiet_minutes)
     points = sweep([*(row.watched for row in rows), *quiet], known.rules, known.thresholds, known.gate)
@@ -115,7 +118,7 @@ def _rows(pool: ProcessPoolExecutor, clips: Sequence[Clip], save: Path | None) -
         row = task.result()
         alerts = ", ".join(f"{alert.category}{'' if alert.true else ' (false)'}" for alert in row.alerts)
         shown = row.label or " ".join(row.kinds)
-        _note(f"{done}/{len(tasks)} {row.name} {shown}: {alerts or 'no alert'}; {row.work_s:.0f} s")
+        report.note(f"{done}/{len(tasks)} {row.name} {shown}: {alerts or 'no alert'}; {row.work_s:.0f} s")
     return [task.result() for task in tasks]
 
 
@@ -128,18 +131,8 @@ def _quiet(pool: ProcessPoolExecutor, seed: int, rows: Sequence[ClipRow], minute
     left_s = minutes * 60 - sum(quiet_s(row.watched) for row in rows)
     tasks = [pool.submit(quiet_row, seed, number) for number in range(max(0, math.ceil(left_s / QUIET_S)))]
     for done, _ in enumerate(as_completed(tasks), 1):
-        _note(f"quiet scene {done}/{len(tasks)}")
+        report.note(f"quiet scene {done}/{len(tasks)}")
     return [task.result() for task in tasks]
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1 on")
-    return int(text)
 
 
 def _names(text: str) -> tuple[str, ...]:
